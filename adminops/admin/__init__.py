@@ -1,0 +1,1 @@
+"""The ModelAdmins, one module each. Importing this package registers them."""

@@ -1,0 +1,1 @@
+"""System checks: settings that are missing or wrong, each named in a sentence."""

@@ -1,0 +1,217 @@
+"""The ledger, its payloads, the steps of operations, and the inbox of what is to be read from Stripe.
+
+Amounts are minor units of the row's ISO currency. Times are aware UTC. What a column of evidence once says, it says
+for ever: database triggers (migration 0002) refuse any change but from NULL to a value, and any DELETE or TRUNCATE.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from organizations.models import Organization
+
+
+class SubscriptionEvent(models.Model):
+    """One line of an organization's history: what Stripe told us, what staff did, what our jobs did."""
+
+    class Source(models.TextChoices):
+        STRIPE = "stripe", _("Stripe")
+        STAFF = "staff", _("Staff")
+        SYSTEM = "system", _("Back office")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("In progress")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
+        PARKED = "parked", _("Needs a person")
+        IGNORED = "ignored", _("Not used")
+
+    # -- evidence: from NULL to a value, once -----------------------------------------------------------
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    source = models.CharField(_("source"), max_length=6, choices=Source)
+    type = models.CharField(_("type"), max_length=100)
+    created_at = models.DateTimeField(_("recorded"), db_default=Now())
+    occurred_at = models.DateTimeField(_("happened"), null=True, blank=True)
+    recovered = models.BooleanField(
+        _("recovered"),
+        default=False,
+        help_text=_("Read from Stripe's list of events, because its delivery never reached us."),
+    )
+
+    organization = models.ForeignKey(
+        Organization,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="events",
+        verbose_name=_("organization"),
+    )
+    organization_label = models.CharField(max_length=200, null=True, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    actor_label = models.CharField(max_length=200, null=True, blank=True)
+    reason = models.TextField(_("reason"), null=True, blank=True)
+    ticket = models.CharField(_("ticket"), max_length=100, null=True, blank=True)
+
+    livemode = models.BooleanField(null=True, blank=True)
+    stripe_event_id = models.CharField(_("Stripe event"), max_length=255, null=True, blank=True, unique=True)
+    stripe_object_id = models.CharField(_("Stripe object"), max_length=255, null=True, blank=True)
+    stripe_customer_id = models.CharField(_("Stripe customer"), max_length=255, null=True, blank=True)
+    stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, null=True, blank=True)
+    stripe_invoice_id = models.CharField(_("Stripe invoice"), max_length=255, null=True, blank=True)
+    stripe_charge_id = models.CharField(_("Stripe charge"), max_length=255, null=True, blank=True)
+    stripe_refund_id = models.CharField(_("Stripe refund"), max_length=255, null=True, blank=True)
+    stripe_request_id = models.CharField(_("Stripe request"), max_length=255, null=True, blank=True)
+    idempotency_key = models.CharField(
+        _("idempotency key"),
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text=_("Of the request that caused this event; it begins with our operation's own id."),
+    )
+
+    amount = models.BigIntegerField(_("amount"), null=True, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, null=True, blank=True)
+    status = models.CharField(_("status after"), max_length=40, null=True, blank=True)
+    previous_status = models.CharField(_("status before"), max_length=40, null=True, blank=True)
+    quantity = models.BigIntegerField(_("quantity after"), null=True, blank=True)
+    previous_quantity = models.BigIntegerField(_("quantity before"), null=True, blank=True)
+
+    before = models.JSONField(_("before"), null=True, blank=True)
+    plan = models.JSONField(_("what was intended"), null=True, blank=True)
+    after = models.JSONField(_("after"), null=True, blank=True)
+    message = models.TextField(_("what happened"), null=True, blank=True)
+    changes_subscription = models.BooleanField(default=False)
+
+    # -- processing: moves -----------------------------------------------------------------------------
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.PENDING)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    processed_at = models.DateTimeField(_("settled"), null=True, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
+
+    PROCESSING_COLUMNS = ("state", "attempts", "next_attempt_at", "processed_at", "error", "traceback")
+
+    class Meta:
+        verbose_name = _("subscription event")
+        verbose_name_plural = _("subscription events")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stripe_subscription_id"],
+                condition=Q(state="pending", changes_subscription=True),
+                name="one_pending_change_per_subscription",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="event_organization"),
+            models.Index(fields=["type", "-id"], name="event_type"),
+            models.Index(
+                fields=["stripe_customer_id", "stripe_object_id"],
+                condition=Q(state="pending", source="stripe"),
+                name="event_waiting",
+            ),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state="pending", source="staff"),
+                name="event_unsettled",
+            ),
+            models.Index(
+                fields=["state", "-id"], condition=Q(state__in=["failed", "parked"]), name="event_troubled"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} #{self.pk}"
+
+
+class EventPayload(models.Model):
+    """The body of a webhook as Stripe sent it. Only the retention command deletes one, and says so in the ledger.
+
+    Text and not jsonb: PostgreSQL's jsonb cannot hold the `\\u0000` that a customer's metadata may hold.
+    """
+
+    event = models.OneToOneField(
+        SubscriptionEvent, on_delete=models.PROTECT, primary_key=True, related_name="payload"
+    )
+    body = models.TextField()
+
+    class Meta:
+        verbose_name = _("payload")
+        verbose_name_plural = _("payloads")
+
+    def __str__(self) -> str:
+        return f"payload of {self.event_id}"
+
+
+class OperationStep(models.Model):
+    """One call to Stripe of a staff operation: written before it is sent, answered once."""
+
+    event = models.ForeignKey(SubscriptionEvent, on_delete=models.PROTECT, related_name="steps")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=40)
+    method = models.CharField(max_length=6)
+    path = models.CharField(max_length=300)
+    params = models.JSONField(default=dict)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    answer = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("step")
+        verbose_name_plural = _("steps")
+        ordering = ["event_id", "position"]
+        constraints = [models.UniqueConstraint(fields=["event", "position"], name="one_step_per_position")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id}:{self.name}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key Stripe sees: the operation's uuid and the step's name, so that a resend is the same call."""
+        return f"{self.event.uuid}:{self.name}"
+
+
+class CustomerSync(models.Model):
+    """What is to be read from Stripe for one customer: lock and inbox in one row (docs/decisions/one-writer.md).
+
+    `objects` maps a Stripe id to `{"version": n, "attempts": n, "due": ISO time or null}`: it is dirty since
+    request number `version`. `wanted` counts requests; `done` is the last one after which nothing was dirty.
+    """
+
+    customer_id = models.CharField(max_length=255, primary_key=True)
+    objects_wanted = models.JSONField(default=dict)
+    wanted = models.BigIntegerField(default=0)
+    done = models.BigIntegerField(default=0)
+    queued_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    synced_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = _("customer sync")
+        verbose_name_plural = _("customer syncs")
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(wanted__gt=models.F("done")), name="customersync_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.customer_id

@@ -1,0 +1,209 @@
+"""Who our customers are: organizations, their members, and the holds that lock them out.
+
+What an organization pays is Stripe's business. The columns marked "from Stripe" are a projection, written by one
+function (`billing.sync.sync_customer`) and by nobody else, so that lists and filters need no call to Stripe.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now, Upper
+from django.utils.translation import gettext_lazy as _
+
+from organizations.querysets import ENDED_STATUSES, HoldQuerySet, OrganizationQuerySet
+
+
+class SubscriptionStatus(models.TextChoices):
+    """Stripe's subscription states, in Stripe's spelling."""
+
+    INCOMPLETE = "incomplete", _("Incomplete")
+    INCOMPLETE_EXPIRED = "incomplete_expired", _("Never started")
+    TRIALING = "trialing", _("Trial")
+    ACTIVE = "active", _("Active")
+    PAST_DUE = "past_due", _("Past due")
+    UNPAID = "unpaid", _("Unpaid")
+    CANCELED = "canceled", _("Canceled")
+    PAUSED = "paused", _("Paused")
+
+
+class BillingInterval(models.TextChoices):
+    """How often a price recurs, in Stripe's spelling."""
+
+    DAY = "day", _("daily")
+    WEEK = "week", _("weekly")
+    MONTH = "month", _("monthly")
+    YEAR = "year", _("yearly")
+
+
+class Organization(models.Model):
+    """A customer of ours: the company that buys seats."""
+
+    name = models.CharField(_("name"), max_length=200)
+    slug = models.SlugField(_("slug"), max_length=80, unique=True)
+    billing_email = models.EmailField(_("billing e-mail"), blank=True)
+    notes = models.TextField(_("notes"), blank=True)
+    created_at = models.DateTimeField(_("customer since"), db_default=Now())
+    last_activity_at = models.DateTimeField(_("last activity"), null=True, blank=True)
+
+    stripe_customer_id = models.CharField(
+        _("Stripe customer"), max_length=255, null=True, blank=True, unique=True
+    )
+
+    # From Stripe, by the sync; amounts in minor units of `currency` (ISO 4217, lower case as Stripe spells it).
+    stripe_subscription_id = models.CharField(
+        _("Stripe subscription"), max_length=255, null=True, blank=True, unique=True
+    )
+    subscription_status = models.CharField(
+        _("subscription"), max_length=20, choices=SubscriptionStatus, blank=True
+    )
+    plan = models.CharField(_("plan"), max_length=250, blank=True)
+    price_id = models.CharField(_("price"), max_length=255, blank=True)
+    unit_amount = models.BigIntegerField(_("price of a seat"), null=True, blank=True)
+    interval = models.CharField(_("billed"), max_length=5, choices=BillingInterval, blank=True)
+    interval_count = models.PositiveSmallIntegerField(_("every"), default=1)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    seats = models.PositiveBigIntegerField(_("seats"), null=True, blank=True)
+    mrr = models.BigIntegerField(_("MRR"), default=0)
+    current_period_start = models.DateTimeField(_("period start"), null=True, blank=True)
+    current_period_end = models.DateTimeField(_("period end"), null=True, blank=True)
+    cancel_at_period_end = models.BooleanField(_("cancels at period end"), default=False)
+    cancel_at = models.DateTimeField(_("cancels on"), null=True, blank=True)
+    trial_end = models.DateTimeField(_("trial ends"), null=True, blank=True)
+    card_brand = models.CharField(_("card"), max_length=20, blank=True)
+    card_last4 = models.CharField(_("card ends in"), max_length=4, blank=True)
+    card_exp_month = models.PositiveSmallIntegerField(_("card expiry month"), null=True, blank=True)
+    card_exp_year = models.PositiveSmallIntegerField(_("card expiry year"), null=True, blank=True)
+    billing_issue_since = models.DateTimeField(_("billing issue since"), null=True, blank=True)
+    synced_at = models.DateTimeField(_("last read from Stripe"), null=True, blank=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("organization")
+        verbose_name_plural = _("organizations")
+        ordering = ["name", "pk"]
+        permissions = [("change_seats", _("Can change the seats of a subscription"))]
+        indexes = [
+            models.Index(fields=["name", "id"], name="org_name"),
+            models.Index(fields=["subscription_status", "name"], name="org_subscription_status"),
+            models.Index(fields=["current_period_end"], name="org_period_end"),
+            models.Index(fields=["mrr"], name="org_mrr"),
+            models.Index(fields=["last_activity_at"], name="org_last_activity"),
+            # Trigrams of the upper case, because that is how Django writes `icontains` for PostgreSQL.
+            GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="org_name_trigram"),
+            GinIndex(OpClass(Upper("slug"), name="gin_trgm_ops"), name="org_slug_trigram"),
+            GinIndex(OpClass(Upper("billing_email"), name="gin_trgm_ops"), name="org_email_trigram"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_live_subscription(self) -> bool:
+        """Whether there is a subscription that has not ended."""
+        return bool(self.stripe_subscription_id) and self.subscription_status not in ENDED_STATUSES
+
+    def seats_used(self) -> int:
+        """Seats that active members occupy now."""
+        return self.memberships.filter(status=Membership.Status.ACTIVE).count()
+
+    def open_holds(self) -> HoldQuerySet:
+        """The holds that keep this organization's members out now."""
+        return Hold.objects.open().filter(organization=self)
+
+
+class Membership(models.Model):
+    """A person's place in an organization. Active members occupy seats."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", _("Owner")
+        ADMIN = "admin", _("Admin")
+        MEMBER = "member", _("Member")
+        VIEWER = "viewer", _("Viewer")
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", _("Active")
+        INVITED = "invited", _("Invited")
+        SUSPENDED = "suspended", _("Suspended")
+        REMOVED = "removed", _("Removed")
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships", verbose_name=_("organization")
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="memberships",
+        verbose_name=_("person"),
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.MEMBER)
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.ACTIVE)
+    joined_at = models.DateTimeField(_("joined"), db_default=Now())
+    last_activity_at = models.DateTimeField(_("last activity"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
+        ordering = ["organization_id", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_person")
+        ]
+        indexes = [models.Index(fields=["organization", "status"], name="membership_status")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+
+class Hold(models.Model):
+    """A reason why members may not come in. An organization is suspended while any hold is open."""
+
+    class Kind(models.TextChoices):
+        NON_PAYMENT = "non_payment", _("Non-payment")
+        ABUSE = "abuse", _("Abuse")
+        LEGAL = "legal", _("Legal")
+        MANUAL = "manual", _("Manual")
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="holds", verbose_name=_("organization")
+    )
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind)
+    reason = models.TextField(_("reason"))
+    placed_at = models.DateTimeField(_("placed"), db_default=Now())
+    placed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("placed by"),
+    )
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
+    lifted_at = models.DateTimeField(_("lifted"), null=True, blank=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("lifted by"),
+    )
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("hold")
+        verbose_name_plural = _("holds")
+        ordering = ["-placed_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "kind"],
+                condition=Q(lifted_at__isnull=True),
+                name="one_unlifted_hold_per_kind",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()

@@ -1,0 +1,56 @@
+"""Cohorts of organizations, named once for lists, reports and jobs alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from organizations.models import Hold, Organization
+
+# Stripe's words. `incomplete_expired` and `canceled` are terminal: such a subscription never lives again.
+ENDED_STATUSES = ("canceled", "incomplete_expired")
+PAYING_STATUSES = ("active", "past_due")
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    """Holds on organizations."""
+
+    def open(self) -> HoldQuerySet:
+        """Holds that keep members out now: not lifted, and not past their end."""
+        return self.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=timezone.now()), lifted_at__isnull=True)
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    """Organizations, with the cohorts that staff speak of."""
+
+    def with_access(self) -> OrganizationQuerySet:
+        """Adds `is_held`: whether any hold is open, in the same query."""
+        from organizations.models import Hold
+
+        return self.annotate(is_held=Exists(Hold.objects.open().filter(organization=OuterRef("pk"))))
+
+    def suspended(self) -> OrganizationQuerySet:
+        """Organizations with at least one open hold."""
+        return self.with_access().filter(is_held=True)
+
+    def not_suspended(self) -> OrganizationQuerySet:
+        """Organizations without an open hold."""
+        return self.with_access().filter(is_held=False)
+
+    def paying(self) -> OrganizationQuerySet:
+        """Organizations whose subscription bills, past due included."""
+        return self.filter(subscription_status__in=PAYING_STATUSES)
+
+    def past_due(self) -> OrganizationQuerySet:
+        """Organizations whose last invoice Stripe is still trying to collect, or gave up on."""
+        return self.filter(subscription_status__in=("past_due", "unpaid"))
+
+    def cancels_soon(self) -> OrganizationQuerySet:
+        """Organizations whose live subscription is set to end."""
+        return self.filter(Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False)).exclude(
+            subscription_status__in=ENDED_STATUSES
+        )

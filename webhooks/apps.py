@@ -1,0 +1,7 @@
+"""Stripe's door."""
+
+from django.apps import AppConfig
+
+
+class WebhooksConfig(AppConfig):
+    name = "webhooks"
