@@ -1,0 +1,62 @@
+"""What can go wrong between us and Stripe, each with what the person reads and what the ledger keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.functional import Promise
+
+
+class BillingError(Exception):
+    """A refusal or a failure, with a sentence for the person and a detail for the ledger."""
+
+    def __init__(self, message: str | Promise, detail: str = "") -> None:
+        super().__init__(message, detail)
+        self.message = message
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class OperationRefused(BillingError):
+    """We refuse: the rules do not allow it. Nothing was attempted."""
+
+
+class PreviewOutdated(OperationRefused):
+    """What the person agreed to is no longer what would happen. Nothing was attempted."""
+
+
+class StripeError(BillingError):
+    """Stripe, or the road to it, did not do what was asked."""
+
+    def __init__(
+        self, message: str | Promise, detail: str = "", *, code: str = "", raw: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, detail)
+        self.code = code
+        self.raw = raw or {}
+
+
+class StripeRefused(StripeError):
+    """Stripe answered no. Nothing changed there."""
+
+
+class ObjectMissing(StripeRefused):
+    """Stripe knows no such object."""
+
+
+class StripeMisconfigured(StripeError):
+    """Our key is missing, wrong, revoked or may not do this. Nothing changed."""
+
+
+class StripeBusy(StripeError):
+    """Stripe asked us to slow down. It did not do the work."""
+
+
+class StripeUnreachable(StripeError):
+    """No connection was made, so Stripe heard nothing. Nothing changed."""
+
+
+class OutcomeUnknown(StripeError):
+    """The request may have reached Stripe, and no usable answer came back: the work may or may not be done."""

@@ -1,0 +1,288 @@
+"""The mirror of Stripe in dj-stripe's tables: the one module that touches its models.
+
+Rows are written by our own upserts, with dj-stripe's field mapping, and never by dj-stripe's sync, which fetches by
+itself inside transactions and lets older answers overwrite newer ones. Whoever calls `upsert` holds the customer's
+lease (billing/sync.py). A referenced row that is not here is left NULL where the column allows it; a customer, or a
+parent the column demands, is written as a stub that the next sync fills.
+
+Readers return Stripe-shaped dicts, as Stripe sent them: amounts in minor units, times in unix seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from djstripe.models import (
+    Charge,
+    Customer,
+    Dispute,
+    Invoice,
+    PaymentIntent,
+    PaymentMethod,
+    Price,
+    Product,
+    Refund,
+    Subscription,
+    SubscriptionItem,
+)
+from djstripe.models.base import StripeModel
+
+from billing.stripe_api import StripeObject
+
+# Parents before children. What the admin shows read-only is the same list.
+MIRRORED_MODELS: tuple[type[StripeModel], ...] = (
+    Product,
+    Price,
+    Customer,
+    PaymentMethod,
+    Subscription,
+    SubscriptionItem,
+    PaymentIntent,
+    Charge,
+    Invoice,
+    Refund,
+    Dispute,
+)
+
+_MODEL_OF: dict[str, type[StripeModel]] = {
+    model.stripe_class.OBJECT_NAME: model  # type: ignore[attr-defined]  # the SDK's resources all have one
+    for model in MIRRORED_MODELS
+}
+# Shared by all customers, so written only when they changed: two syncs at once shall not wait for each other.
+_CATALOGUE = (Product, Price)
+
+
+def upsert(objects: Iterable[StripeObject]) -> None:
+    """Write objects, and the objects expanded inside them, into the mirror. Kinds it does not hold are passed over.
+
+    Runs inside the caller's transaction.
+    """
+    batch: dict[type[StripeModel], dict[str, StripeObject]] = {model: {} for model in MIRRORED_MODELS}
+    for item in objects:
+        for found in _with_nested(item):
+            batch[_MODEL_OF[found["object"]]][found["id"]] = found
+    _write_customer_stubs(batch)
+    for model in MIRRORED_MODELS:
+        deleted = [data for data in batch[model].values() if data.get("deleted")]
+        present = [data for data in batch[model].values() if not data.get("deleted")]
+        if model in _CATALOGUE:
+            present = _changed(model, present)
+        if present:
+            _write(model, present, batch)
+        for data in deleted:
+            _mark_deleted(model, data)
+
+
+def _with_nested(data: StripeObject) -> Iterator[StripeObject]:
+    """The object itself, preceded by the complete objects expanded inside it."""
+    kind = data.get("object")
+    nested: list[Any] = []
+    if kind == "subscription":
+        items = data.get("items") or {}
+        nested = [*items.get("data", []), data.get("default_payment_method")]
+    elif kind == "subscription_item":
+        nested = [data.get("price")]
+    elif kind == "price":
+        nested = [data.get("product")]
+    elif kind == "customer":
+        nested = [(data.get("invoice_settings") or {}).get("default_payment_method")]
+    for child in nested:
+        if isinstance(child, dict) and "id" in child:
+            yield from _with_nested(child)
+    if kind in _MODEL_OF:
+        yield data
+
+
+def _id_of(value: Any) -> str | None:
+    """The id in a reference, whether Stripe sent the id or the expanded object."""
+    if isinstance(value, dict):
+        return cast("str | None", value.get("id"))
+    return value or None
+
+
+def _reference(field: models.ForeignKey[Any, Any], data: StripeObject) -> str | None:
+    if field.model is Customer and field.name == "default_payment_method":
+        return _id_of((data.get("invoice_settings") or {}).get("default_payment_method"))
+    if field.name not in data and field.name == "subscription":
+        parent = (data.get("parent") or {}).get("subscription_details") or {}
+        return _id_of(parent.get("subscription"))
+    return _id_of(data.get(field.name))
+
+
+def _stripe_fields(model: type[StripeModel]) -> list[models.Field[Any, Any]]:
+    skipped = {"stripe_data", "date_purged", "subscriber"}
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if not field.name.startswith("djstripe_") and field.name not in skipped
+    ]
+
+
+def _write_customer_stubs(batch: dict[type[StripeModel], dict[str, StripeObject]]) -> None:
+    """Rows to refer to for every customer named in the batch, so that no child stands there ownerless."""
+    wanted = set(batch[Customer])
+    for model in MIRRORED_MODELS:
+        for data in batch[model].values():
+            owner = _id_of(data.get("customer"))
+            if owner:
+                wanted.add(owner)
+    _write_stubs(Customer, wanted)
+
+
+def _write_stubs(model: type[StripeModel], ids: Iterable[str]) -> None:
+    name = model.stripe_class.OBJECT_NAME  # type: ignore[attr-defined]
+    rows = [model(id=id_, stripe_data={"id": id_, "object": name}) for id_ in sorted(ids)]
+    model.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _changed(model: type[StripeModel], objects: list[StripeObject]) -> list[StripeObject]:
+    known = dict(
+        model.objects.filter(id__in=[data["id"] for data in objects]).values_list("id", "stripe_data")
+    )
+    return [data for data in objects if known.get(data["id"]) != data]
+
+
+def _write(
+    model: type[StripeModel],
+    objects: list[StripeObject],
+    batch: dict[type[StripeModel], dict[str, StripeObject]],
+) -> None:
+    fields = _stripe_fields(model)
+    present = {
+        field: _present_references(field, objects, batch)
+        for field in fields
+        if isinstance(field, models.ForeignKey)
+    }
+    rows = []
+    for data in sorted(objects, key=lambda each: each["id"]):
+        data = _storable(data)
+        row = model(stripe_data=data)
+        for field in fields:
+            if isinstance(field, models.ForeignKey):
+                reference = _reference(field, data)
+                setattr(row, field.attname, reference if reference in present[field] else None)
+            else:
+                setattr(row, field.attname, _value(field, data))
+        rows.append(row)
+    updated = [
+        field.name
+        for field in model._meta.concrete_fields
+        if field.name
+        not in {
+            "djstripe_id",
+            "id",
+            "djstripe_created",
+            "date_purged",
+            "subscriber",
+            "djstripe_owner_account",
+        }
+    ]
+    model.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=updated)
+
+
+def _present_references(
+    field: models.ForeignKey[Any, Any],
+    objects: list[StripeObject],
+    batch: dict[type[StripeModel], dict[str, StripeObject]],
+) -> set[str]:
+    """Which of the ids that `field` refers to can be referred to, after writing stubs for those it cannot do without."""
+    wanted = {id_ for data in objects if (id_ := _reference(field, data))}
+    if not wanted:
+        return set()
+    related = cast(type[StripeModel], field.related_model)
+    here = set(related._default_manager.filter(id__in=wanted).values_list("id", flat=True))
+    absent = wanted - here
+    if absent and not field.null:
+        _write_stubs(related, absent)
+        return wanted
+    return here
+
+
+def _value(field: models.Field[Any, Any], data: StripeObject) -> Any:
+    converted = field.stripe_to_db(data) if hasattr(field, "stripe_to_db") else data.get(field.name)
+    if converted is None and isinstance(field, models.CharField | models.TextField):
+        return ""
+    if converted is None and not field.null and field.has_default():
+        return field.get_default()
+    return converted
+
+
+def _storable(data: StripeObject) -> StripeObject:
+    """The object as jsonb can hold it: without NUL characters, which a customer's metadata may contain."""
+    text = json.dumps(data)
+    if "\\u0000" not in text:
+        return data
+    return cast(StripeObject, json.loads(text.replace("\\u0000", "")))
+
+
+def _mark_deleted(model: type[StripeModel], data: StripeObject) -> None:
+    """Keep what we knew of an object that Stripe deleted, and say that it is gone."""
+    row = model.objects.filter(id=data["id"]).first()
+    known = row.stripe_data if row else {"id": data["id"], "object": data["object"]}
+    model.objects.update_or_create(id=data["id"], defaults={"stripe_data": {**known, "deleted": True}})
+
+
+# -- reading ----------------------------------------------------------------------------------------------
+
+
+def _newest(rows: models.QuerySet[Any], limit: int | None) -> list[StripeObject]:
+    newest = rows.order_by("-created", "-djstripe_id").values_list("stripe_data", flat=True)
+    return list(newest[:limit] if limit else newest)
+
+
+def customer(customer_id: str) -> StripeObject | None:
+    """The customer, or None where the mirror has none."""
+    return Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True).first()
+
+
+def subscriptions_of(customer_id: str) -> list[StripeObject]:
+    """All subscriptions of a customer, ended ones too, newest first."""
+    return _newest(Subscription.objects.filter(customer_id=customer_id), None)
+
+
+def subscription(subscription_id: str) -> StripeObject | None:
+    """One subscription, or None where the mirror has none."""
+    return Subscription.objects.filter(id=subscription_id).values_list("stripe_data", flat=True).first()
+
+
+def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Invoices of a customer, newest first."""
+    return _newest(Invoice.objects.filter(customer_id=customer_id), limit)
+
+
+def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Charges of a customer, failed ones too, newest first."""
+    return _newest(Charge.objects.filter(customer_id=customer_id), limit)
+
+
+def refunds_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Refunds of a customer's charges, newest first."""
+    return _newest(Refund.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Disputes of a customer's charges, newest first."""
+    return _newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def payment_methods_of(customer_id: str) -> list[StripeObject]:
+    """Payment methods attached to a customer, newest first."""
+    return _newest(PaymentMethod.objects.filter(customer_id=customer_id), None)
+
+
+def customer_of_charge(charge_id: str) -> str | None:
+    """Whose charge it is, or None where the mirror does not know the charge or its customer."""
+    return Charge.objects.filter(id=charge_id).values_list("customer_id", flat=True).first()
+
+
+def has_field(model: type[StripeModel], name: str) -> bool:
+    """Whether a mirrored model has a column of that name; the admin builds its lists with it."""
+    try:
+        model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
