@@ -1,0 +1,88 @@
+# Everything a newcomer types, and everything CI runs. `make` alone says what there is.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+# Which requirement files are installed, each in a stamp. Development contains the demo's.
+STAMPS := $(VENV)/stamps
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.12 --no-header -q
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+.PHONY: help
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# -- At work ----------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(STAMPS)/demo  ## Start the back office with a Stripe and a PostgreSQL of its own (PORT=8000)
+	@PORT=$(PORT) exec $(BIN)/python -m adminops.demo
+
+.PHONY: demo-reset
+demo-reset: $(STAMPS)/demo  ## Forget the demo's data; the next `make demo` starts over
+	@exec $(BIN)/python -m adminops.demo reset
+
+# -- For those who change it ------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(STAMPS)/development  ## Run the tests (ARGS="-k seats" for some)
+	@exec $(BIN)/python -m pytest -n 2 $(ARGS)
+
+.PHONY: lint
+lint: $(STAMPS)/development  ## Style, types, floors, and that no migration is missing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.missing_migrations
+
+.PHONY: format
+format: $(STAMPS)/development  ## Put the code into the one format, and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: check
+check: lint test  ## What CI runs: lint and test
+
+.PHONY: bench
+bench: $(STAMPS)/development  ## Measure (ONLY=name for one), into var/bench.json
+	@exec $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: lock
+lock: $(STAMPS)/uv  ## Compile the requirement files anew from pyproject.toml, with hashes
+	$(BIN)/uv pip compile requirements/uv.in --universal --generate-hashes --python-version 3.12 --no-header -q -o requirements/uv.txt
+	$(UV_COMPILE) -o requirements/runtime.txt
+	$(UV_COMPILE) --group demo -c requirements/runtime.txt -o requirements/demo.txt
+	$(UV_COMPILE) --group demo --group test --group lint -c requirements/demo.txt -o requirements/development.txt
+
+# -- The virtualenv ---------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+	  { echo "Python 3.12 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.13" >&2; exit 1; }
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/uv: requirements/uv.txt | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+# The demo is content with the development packages, if those are up to date: no going back and forth.
+$(STAMPS)/demo: requirements/demo.txt $(STAMPS)/uv
+	@if [ $(STAMPS)/development -nt requirements/development.txt ] && [ ! requirements/demo.txt -nt requirements/development.txt ]; then :; else \
+	  $(MAKE) --no-print-directory install SET=demo; fi
+	@touch $@
+
+$(STAMPS)/development: requirements/development.txt $(STAMPS)/uv
+	@$(MAKE) --no-print-directory install SET=development
+	@touch $@ $(STAMPS)/demo
+
+.PHONY: install
+install:
+	@echo "Installing packages (requirements/$(SET).txt) …"
+	@rm -f $(STAMPS)/demo $(STAMPS)/development
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync --quiet --require-hashes requirements/$(SET).txt requirements/uv.txt
