@@ -3,10 +3,8 @@
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -91,7 +89,10 @@ def sandbox_server() -> Iterator[Sandbox]:
     program = Program(
         name="the sandbox Stripe",
         command=[sys.executable, "-m", "billing.sandbox", "--port", port],
-        log=environment.VAR / "log" / f"test-sandbox-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log",
+        log=environment.VAR
+        / "log"
+        / "tests"
+        / f"sandbox-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log",
         ready=lambda: http_answers(f"{url}/_sandbox/health"),
     )
     program.log.unlink(missing_ok=True)

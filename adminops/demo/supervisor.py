@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, NoReturn, Self
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
 TICK_SECONDS = 0.05
@@ -87,8 +87,8 @@ class Child:
 class Supervisor:
     """Owns every process it starts, until it has stopped it. A context manager; not for use by several threads.
 
-    With `take_signals`, Ctrl-C, SIGTERM and SIGHUP make the waiting methods raise `StopRequested`; a second one cuts the
-    stopping short. With `follow_parent`, so does the death of the process that started us (that is make: killed with
+    With `take_signals`, Ctrl-C, SIGTERM and SIGHUP make the waiting methods raise `StopRequested`; a second one cuts
+    the stopping short. With `follow_parent`, so does the death of the process that started us (that is make: killed with
     SIGKILL, it cannot say goodbye).
     """
 
@@ -105,12 +105,13 @@ class Supervisor:
         self._children: list[Child] = []
         self._crashes: dict[str, int] = {}
         self._signals = 0
+        self._handlers: dict[signal.Signals, Any] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         if self._take_signals:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, self._note_signal)
+                self._handlers[number] = signal.signal(number, self._note_signal)
         self._guardian = subprocess.Popen(
             [sys.executable, "-IS", str(GUARDIAN)],
             stdin=subprocess.PIPE,
@@ -124,6 +125,8 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     # -- Starting -----------------------------------------------------------------------------------------
 
@@ -170,7 +173,10 @@ class Supervisor:
             if child.process.poll() is not None:
                 raise self._buried(child)
             if time.monotonic() > deadline:
-                raise ProgramFailed(f"{program.name} was not ready within {program.ready_within:.0f} s", child.tail())
+                raise ProgramFailed(
+                    f"{program.name} was not ready within {program.ready_within:.0f} s", child.tail()
+                )
+            self._watch_others([child])
             self._tick()
 
     def wait(self, *children: Child) -> None:
@@ -190,7 +196,7 @@ class Supervisor:
 
     # -- Keeping ------------------------------------------------------------------------------------------
 
-    def keep(self) -> None:
+    def keep(self) -> NoReturn:
         """Keep everything running until asked to stop.
 
         Raises StopRequested, or ProgramFailed when a program has crashed more often than its `restarts` forgive.
@@ -243,7 +249,7 @@ class Supervisor:
     # -- Stopping -----------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Stop every program and wait until it is gone: the last started first signalled, `stop_last` ones at the end."""
+        """Stop every program and wait until it is gone: the last started first, `stop_last` ones at the end."""
         for last in (False, True):
             self._stop_all([child for child in reversed(self._children) if child.program.stop_last is last])
         if self._guardian is not None and self._guardian.stdin is not None:
@@ -274,7 +280,8 @@ class Supervisor:
             os.killpg(child.process.pid, number)
 
     def _tell_guardian(self, line: str) -> None:
-        assert self._guardian is not None and self._guardian.stdin is not None, "use the supervisor in a with block"
+        if self._guardian is None or self._guardian.stdin is None:
+            raise RuntimeError("A supervisor starts programs inside its with block only.")
         with contextlib.suppress(BrokenPipeError):
             self._guardian.stdin.write(f"{line}\n".encode())
             self._guardian.stdin.flush()
