@@ -72,7 +72,7 @@ def upsert(objects: Iterable[StripeObject]) -> None:
         if model in _CATALOGUE:
             present = _changed(model, present)
         if present:
-            _write(model, present, batch)
+            _write(model, present)
         for data in deleted:
             _mark_deleted(model, data)
 
@@ -93,6 +93,9 @@ def _with_nested(data: StripeObject) -> Iterator[StripeObject]:
     for child in nested:
         if isinstance(child, dict) and "id" in child:
             yield from _with_nested(child)
+    if kind == "price":
+        # Expanded or not, a price is stored the same way, or it would look changed each time.
+        data = {**data, "product": _id_of(data.get("product"))}
     if kind in _MODEL_OF:
         yield data
 
@@ -146,16 +149,10 @@ def _changed(model: type[StripeModel], objects: list[StripeObject]) -> list[Stri
     return [data for data in objects if known.get(data["id"]) != data]
 
 
-def _write(
-    model: type[StripeModel],
-    objects: list[StripeObject],
-    batch: dict[type[StripeModel], dict[str, StripeObject]],
-) -> None:
+def _write(model: type[StripeModel], objects: list[StripeObject]) -> None:
     fields = _stripe_fields(model)
     present = {
-        field: _present_references(field, objects, batch)
-        for field in fields
-        if isinstance(field, models.ForeignKey)
+        field: _present_references(field, objects) for field in fields if isinstance(field, models.ForeignKey)
     }
     rows = []
     for data in sorted(objects, key=lambda each: each["id"]):
@@ -163,8 +160,7 @@ def _write(
         row = model(stripe_data=data)
         for field in fields:
             if isinstance(field, models.ForeignKey):
-                reference = _reference(field, data)
-                setattr(row, field.attname, reference if reference in present[field] else None)
+                setattr(row, field.attname, present[field].get(_reference(field, data)))
             else:
                 setattr(row, field.attname, _value(field, data))
         rows.append(row)
@@ -185,21 +181,18 @@ def _write(
 
 
 def _present_references(
-    field: models.ForeignKey[Any, Any],
-    objects: list[StripeObject],
-    batch: dict[type[StripeModel], dict[str, StripeObject]],
-) -> set[str]:
-    """Which of the ids that `field` refers to can be referred to, after writing stubs for those it cannot do without."""
+    field: models.ForeignKey[Any, Any], objects: list[StripeObject]
+) -> dict[str | None, Any]:
+    """What to write in `field` for each id it may refer to, after writing stubs for those it cannot do without."""
+    related = cast(type[models.Model], field.related_model)
     wanted = {id_ for data in objects if (id_ := _reference(field, data))}
-    if not wanted:
-        return set()
-    related = cast(type[StripeModel], field.related_model)
-    here = set(related._default_manager.filter(id__in=wanted).values_list("id", flat=True))
-    absent = wanted - here
-    if absent and not field.null:
-        _write_stubs(related, absent)
-        return wanted
-    return here
+    if not wanted or not issubclass(related, StripeModel):
+        return {}
+    if not field.null:
+        _write_stubs(related, wanted)
+    # Most of dj-stripe's foreign keys hold Stripe's id; a few hold its own row number.
+    target = field.target_field.attname
+    return dict(related._default_manager.filter(id__in=wanted).values_list("id", target))
 
 
 def _value(field: models.Field[Any, Any], data: StripeObject) -> Any:

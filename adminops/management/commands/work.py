@@ -1,0 +1,34 @@
+"""`manage.py work`: run background jobs until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils.translation import gettext_lazy as _
+from procrastinate.contrib.django import app
+
+
+class Command(BaseCommand):
+    """One worker process. Run as many as wanted, on as many machines."""
+
+    help = str(_("Runs background jobs: reading from Stripe, settling operations, housekeeping."))
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--queues", nargs="*", help="Only these queues; all of them unless told.")
+        parser.add_argument("--concurrency", type=int, default=4, help="Jobs at a time (default 4).")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Work until SIGTERM or Ctrl-C; what is in hand gets ten seconds to end."""
+        with app.replace_connector(app.connector.get_worker_connector()) as worker_app:
+            asyncio.run(
+                worker_app.run_worker_async(
+                    queues=options["queues"] or None,
+                    concurrency=options["concurrency"],
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=10,
+                )
+            )

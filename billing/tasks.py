@@ -1,0 +1,49 @@
+"""Jobs, run by `manage.py work`. Each may run twice, or die half way: what they call is made for that."""
+
+from __future__ import annotations
+
+from procrastinate import JobContext, builtin_tasks
+from procrastinate.contrib.django import app
+
+from billing import inbox, sync
+from billing.operations.sweeper import settle_pending
+
+MAINTENANCE_QUEUE = "maintenance"
+
+# A job that runs longer than this belongs to a worker that died.
+STALLED_SECONDS = 120
+
+
+@app.task(name=inbox.SYNC_TASK, queue=inbox.SYNC_QUEUE)
+def sync_customer(customer_id: str) -> None:
+    """Read from Stripe what is due of one customer."""
+    sync.sync_customer(customer_id)
+
+
+@app.periodic(cron="*/10 * * * * *")
+@app.task(name="billing.tasks.sweep", queue=MAINTENANCE_QUEUE, queueing_lock="sweep", pass_context=False)
+def sweep(timestamp: int) -> None:
+    """Every ten seconds: settle operations of unknown outcome, and read customers whose job was lost or came due."""
+    settle_pending()
+    for customer_id in inbox.overdue_customers():
+        sync.sync_customer(customer_id)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="billing.tasks.take_back", queue=MAINTENANCE_QUEUE, queueing_lock="take_back", pass_context=True
+)
+async def take_back(context: JobContext, timestamp: int) -> None:
+    """Every minute: give the jobs of dead workers to the living. Their work is fenced, so it may run twice."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+        await manager.retry_job(job)
+
+
+@app.periodic(cron="17 3 * * *")
+@app.task(
+    name="billing.tasks.forget_jobs", queue=MAINTENANCE_QUEUE, queueing_lock="forget_jobs", pass_context=True
+)
+async def forget_jobs(context: JobContext, timestamp: int) -> None:
+    """Every night: forget finished jobs older than three days."""
+    await builtin_tasks.remove_old_jobs(context, max_hours=72, remove_failed=True)

@@ -1,0 +1,190 @@
+"""What each type of Stripe's events means to us: which objects are to be read again, and what the ledger shows of it.
+
+An event is only a trigger. Its body may be older than what we have, so nothing of it reaches an organization; the
+sync reads the object's present state. What is taken from the body is evidence: ids, amounts, before and after.
+
+To handle another type, add its row to `HANDLERS` and a signed fixture to the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from billing import mirror
+from billing.ledger import StripeEvent
+from billing.stripe_api import path_of
+
+type Json = dict[str, Any]
+type Describe = Callable[[Json, Json], Json]
+"""From an event's object and its previous attributes to columns of evidence."""
+
+
+def _id(value: Any) -> str | None:
+    return value.get("id") if isinstance(value, dict) else value or None
+
+
+def describe_customer(item: Json, previous: Json) -> Json:
+    """A customer: nothing but who it is."""
+    return {"stripe_customer_id": item["id"]}
+
+
+def describe_subscription(item: Json, previous: Json) -> Json:
+    """A subscription: its status and seats, before and after."""
+    items = (item.get("items") or {}).get("data") or []
+    before = (previous.get("items") or {}).get("data") or []
+    quantity = items[0].get("quantity") if len(items) == 1 else None
+    was = before[0].get("quantity") if len(before) == 1 else previous.get("quantity")
+    return {
+        "stripe_subscription_id": item["id"],
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+        "quantity": quantity,
+        "previous_quantity": was if was != quantity else None,
+        "currency": item.get("currency"),
+    }
+
+
+def describe_invoice(item: Json, previous: Json) -> Json:
+    """An invoice: what it comes to, and what became of it."""
+    details = (item.get("parent") or {}).get("subscription_details") or {}
+    return {
+        "stripe_invoice_id": item.get("id"),
+        "stripe_subscription_id": _id(details.get("subscription")) or _id(item.get("subscription")),
+        "amount": item.get("total"),
+        "currency": item.get("currency"),
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+    }
+
+
+def describe_charge(item: Json, previous: Json) -> Json:
+    """A charge: how much, and whether it went through."""
+    return {
+        "stripe_charge_id": item["id"],
+        "amount": item.get("amount"),
+        "currency": item.get("currency"),
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+    }
+
+
+def describe_refund(item: Json, previous: Json) -> Json:
+    """A refund: how much of which charge, and how far it is."""
+    return {
+        **describe_charge(item, previous),
+        "stripe_charge_id": _id(item.get("charge")),
+        "stripe_refund_id": item["id"],
+    }
+
+
+def describe_dispute(item: Json, previous: Json) -> Json:
+    """A dispute: about which charge, how much, and how it stands."""
+    return {**describe_charge(item, previous), "stripe_charge_id": _id(item.get("charge"))}
+
+
+def describe_payment(item: Json, previous: Json) -> Json:
+    """A payment intent: how much, and how far it is."""
+    return {**describe_charge(item, previous), "stripe_charge_id": _id(item.get("latest_charge"))}
+
+
+def describe_payment_method(item: Json, previous: Json) -> Json:
+    """A payment method: nothing but whose it is; a detached one says so among its previous attributes."""
+    return {"stripe_customer_id": _id(item.get("customer")) or _id(previous.get("customer"))}
+
+
+_FAMILIES: dict[Describe, tuple[str, ...]] = {
+    describe_customer: ("customer.created", "customer.updated", "customer.deleted"),
+    describe_subscription: (
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.deleted",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.trial_will_end",
+        "customer.subscription.pending_update_applied",
+        "customer.subscription.pending_update_expired",
+    ),
+    describe_invoice: (
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.finalization_failed",
+        "invoice.updated",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "invoice.payment_failed",
+        "invoice.payment_action_required",
+        "invoice.overdue",
+        "invoice.voided",
+        "invoice.marked_uncollectible",
+        "invoice.sent",
+        "invoice.upcoming",
+    ),
+    describe_payment: (
+        "payment_intent.created",
+        "payment_intent.succeeded",
+        "payment_intent.payment_failed",
+        "payment_intent.requires_action",
+        "payment_intent.canceled",
+    ),
+    describe_charge: (
+        "charge.succeeded",
+        "charge.failed",
+        "charge.pending",
+        "charge.captured",
+        "charge.updated",
+        "charge.refunded",
+        "charge.expired",
+    ),
+    describe_refund: ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"),
+    describe_dispute: (
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    ),
+    describe_payment_method: (
+        "payment_method.attached",
+        "payment_method.detached",
+        "payment_method.updated",
+        "payment_method.automatically_updated",
+    ),
+}
+
+HANDLERS: dict[str, Describe] = {type_: describe for describe, types in _FAMILIES.items() for type_ in types}
+
+
+def interpret(event: Json, body: str) -> StripeEvent:
+    """What the ledger keeps of an event. Raises KeyError, TypeError or AttributeError where it has not Stripe's shape."""
+    item: Json = event["data"]["object"]
+    previous: Json = event["data"].get("previous_attributes") or {}
+    request = event.get("request") or {}
+    describe = HANDLERS.get(event["type"])
+    columns: Json = {"stripe_customer_id": _id(item.get("customer"))}
+    if describe is not None:
+        columns |= describe(item, previous)
+    charge_id = columns.get("stripe_charge_id")
+    if columns["stripe_customer_id"] is None and charge_id:
+        # Refunds and disputes name a charge and no customer; what we know of the charge tells.
+        columns["stripe_customer_id"] = mirror.customer_of_charge(charge_id)
+    return StripeEvent(
+        stripe_event_id=event["id"],
+        type=event["type"],
+        occurred_at=event["created"],
+        livemode=event.get("livemode"),
+        body=body,
+        handled=describe is not None,
+        sync_key=columns["stripe_customer_id"] or charge_id,
+        objects=_to_read(item, columns),
+        stripe_object_id=item.get("id"),
+        stripe_request_id=request.get("id"),
+        idempotency_key=request.get("idempotency_key"),
+        **columns,
+    )
+
+
+def _to_read(item: Json, columns: Json) -> list[str]:
+    """The object itself and those that changed with it; ids of kinds that are never read again are left out."""
+    related = [item.get("id"), columns.get("stripe_subscription_id"), columns.get("stripe_charge_id")]
+    return [id_ for id_ in dict.fromkeys(related) if isinstance(id_, str) and path_of(id_)]
