@@ -48,7 +48,7 @@ UPSERT_SQL = f"""
                          THEN sync.queued_at ELSE now() END,
         next_attempt_at = now()
     RETURNING customer_id, queued_at = now() AS must_queue
-"""
+"""  # noqa: S608  (constants)
 
 # procrastinate's own function for deferring, so that job and row commit together in one round trip.
 QUEUE_SQL = f"""
@@ -57,7 +57,7 @@ QUEUE_SQL = f"""
             jsonb_build_object('customer_id', upserted.customer_id), NULL)::procrastinate_job_to_defer_v1
     ))
     FROM upserted WHERE upserted.must_queue HAVING count(*) > 0
-"""
+"""  # noqa: S608  (constants)
 
 
 def request_sync(customer_id: str, object_ids: Iterable[str] = (EVERYTHING,)) -> None:
@@ -137,7 +137,7 @@ def renew(customer_id: str, token: uuid.UUID) -> bool:
             """,
             [LEASE_SECONDS, customer_id, token],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def release(customer_id: str, token: uuid.UUID) -> bool:

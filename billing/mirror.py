@@ -48,10 +48,7 @@ MIRRORED_MODELS: tuple[type[StripeModel], ...] = (
     Dispute,
 )
 
-_MODEL_OF: dict[str, type[StripeModel]] = {
-    model.stripe_class.OBJECT_NAME: model  # type: ignore[attr-defined]  # the SDK's resources all have one
-    for model in MIRRORED_MODELS
-}
+_MODEL_OF: dict[str, type[StripeModel]] = {model.stripe_class.OBJECT_NAME: model for model in MIRRORED_MODELS}
 # Shared by all customers, so written only when they changed: two syncs at once shall not wait for each other.
 _CATALOGUE = (Product, Price)
 
@@ -137,7 +134,7 @@ def _write_customer_stubs(batch: dict[type[StripeModel], dict[str, StripeObject]
 
 
 def _write_stubs(model: type[StripeModel], ids: Iterable[str]) -> None:
-    name = model.stripe_class.OBJECT_NAME  # type: ignore[attr-defined]
+    name = model.stripe_class.OBJECT_NAME
     rows = [model(id=id_, stripe_data={"id": id_, "object": name}) for id_ in sorted(ids)]
     model.objects.bulk_create(rows, ignore_conflicts=True)
 
@@ -184,7 +181,7 @@ def _present_references(
     field: models.ForeignKey[Any, Any], objects: list[StripeObject]
 ) -> dict[str | None, Any]:
     """What to write in `field` for each id it may refer to, after writing stubs for those it cannot do without."""
-    related = cast(type[models.Model], field.related_model)
+    related = field.related_model
     wanted = {id_ for data in objects if (id_ := _reference(field, data))}
     if not wanted or not issubclass(related, StripeModel):
         return {}
@@ -227,9 +224,13 @@ def _newest(rows: models.QuerySet[Any], limit: int | None) -> list[StripeObject]
     return list(newest[:limit] if limit else newest)
 
 
+def _one(rows: models.QuerySet[Any]) -> StripeObject | None:
+    return cast("StripeObject | None", rows.values_list("stripe_data", flat=True).first())
+
+
 def customer(customer_id: str) -> StripeObject | None:
     """The customer, or None where the mirror has none."""
-    return Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True).first()
+    return _one(Customer.objects.filter(id=customer_id))
 
 
 def subscriptions_of(customer_id: str) -> list[StripeObject]:
@@ -239,7 +240,7 @@ def subscriptions_of(customer_id: str) -> list[StripeObject]:
 
 def subscription(subscription_id: str) -> StripeObject | None:
     """One subscription, or None where the mirror has none."""
-    return Subscription.objects.filter(id=subscription_id).values_list("stripe_data", flat=True).first()
+    return _one(Subscription.objects.filter(id=subscription_id))
 
 
 def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -269,7 +270,8 @@ def payment_methods_of(customer_id: str) -> list[StripeObject]:
 
 def customer_of_charge(charge_id: str) -> str | None:
     """Whose charge it is, or None where the mirror does not know the charge or its customer."""
-    return Charge.objects.filter(id=charge_id).values_list("customer_id", flat=True).first()
+    charge = _one(Charge.objects.filter(id=charge_id))
+    return _id_of(charge.get("customer")) if charge else None
 
 
 def has_field(model: type[StripeModel], name: str) -> bool:

@@ -69,12 +69,11 @@ def oldest_overdue(invoices: Iterable[StripeObject], now: datetime.datetime) -> 
         if invoice["status"] != "open" or not invoice.get("amount_remaining"):
             continue
         due = from_unix(invoice.get("due_date"))
-        if due is not None:
-            if due < now:
-                since.append(due)
-        elif invoice.get("attempted"):
-            since.append(from_unix(invoice["created"]))
-    return min((moment for moment in since if moment), default=None)
+        if due is None and invoice.get("attempted"):
+            due = from_unix(invoice["created"])
+        if due is not None and due < now:
+            since.append(due)
+    return min(since, default=None)
 
 
 def from_unix(seconds: int | None) -> datetime.datetime | None:

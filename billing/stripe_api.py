@@ -134,6 +134,17 @@ def account() -> StripeObject:
     return call("GET", "/v1/account")
 
 
+def is_signed(body: str, signature: str, secrets: Sequence[str], tolerance: int) -> bool:
+    """Whether Stripe's header `signature` fits `body` under one of `secrets`, at most `tolerance` seconds ago."""
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(body, signature, secret, tolerance)
+        except (stripe.SignatureVerificationError, ValueError, TypeError):
+            continue  # a header that is no header fails in more ways than one
+        return True
+    return False
+
+
 def call(
     method: str,
     path: str,
@@ -245,7 +256,8 @@ def _translate(error: stripe.StripeError) -> StripeError:
 
 def _unknown() -> str:
     return _(
-        "Stripe did not answer in time, so we do not know yet whether it was done. We are finding out; do not repeat it."
+        "Stripe did not answer in time, so we do not know yet whether it was done."
+        " We are finding out; do not repeat it."
     )
 
 

@@ -180,7 +180,7 @@ def _hand_over(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
 def _project(customer_id: str) -> Organization | None:
     """Bring the organization's columns up to what the mirror now says. Returns whose they are, if anybody's."""
     # NO KEY, so that a webhook's row that refers to the organization need not wait for us.
-    organization = (
+    organization: Organization | None = (
         Organization.objects.select_for_update(no_key=True).filter(stripe_customer_id=customer_id).first()
     )
     customer = mirror.customer(customer_id)

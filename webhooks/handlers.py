@@ -156,7 +156,7 @@ HANDLERS: dict[str, Describe] = {type_: describe for describe, types in _FAMILIE
 
 
 def interpret(event: Json, body: str) -> StripeEvent:
-    """What the ledger keeps of an event. Raises KeyError, TypeError or AttributeError where it has not Stripe's shape."""
+    """What the ledger keeps of an event. KeyError, TypeError or AttributeError where it has not Stripe's shape."""
     item: Json = event["data"]["object"]
     previous: Json = event["data"].get("previous_attributes") or {}
     request = event.get("request") or {}

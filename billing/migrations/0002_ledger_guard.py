@@ -54,7 +54,7 @@ CREATE TRIGGER keep_payload BEFORE UPDATE OR DELETE ON billing_eventpayload
     FOR EACH ROW EXECUTE FUNCTION billing_keep_payload();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing_eventpayload
     FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse();
-"""
+"""  # noqa: S608  (constants)
 
 UNGUARD = """
 DROP TRIGGER keep_evidence ON billing_subscriptionevent;

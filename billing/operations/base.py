@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
-from django.db import IntegrityError, connection, transaction
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -105,7 +106,7 @@ def perform(
     operation: Operation,
     organization: Organization,
     *,
-    actor: AbstractBaseUser,
+    actor: User,
     reason: str,
     ticket: str = "",
 ) -> SubscriptionEvent:
@@ -125,7 +126,7 @@ def perform(
 
 
 def _write_intent(
-    operation: Operation, organization: Organization, *, actor: AbstractBaseUser, reason: str, ticket: str
+    operation: Operation, organization: Organization, *, actor: User, reason: str, ticket: str
 ) -> SubscriptionEvent:
     """Lock, check, write down. The unique index refuses a second pending change of the same subscription."""
     try:
@@ -177,7 +178,7 @@ def _somebody_else(operation: Operation, organization: Organization) -> str:
             "Another change of this subscription has just been made. Look at the new state and try again."
         )
     return _(
-        "A change of this subscription by %(who)s is in progress (“%(reason)s”). Nothing was changed; wait for it to end."
+        "A change of this subscription by %(who)s is in progress (“%(reason)s”). Nothing was changed; wait for it."
     ) % {"who": other.actor_label, "reason": other.reason}
 
 
@@ -252,9 +253,7 @@ def _look_up(event: SubscriptionEvent, step: OperationStep, operation: type[Oper
 
 
 def _key_may_be_forgotten(event: SubscriptionEvent) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT now() - %s > %s", [event.created_at, KEY_LIFETIME])
-        return bool(cursor.fetchone()[0])
+    return SubscriptionEvent.objects.filter(pk=event.pk, created_at__lt=Now() - KEY_LIFETIME).exists()
 
 
 def _locked_if_pending(event: SubscriptionEvent) -> SubscriptionEvent | None:

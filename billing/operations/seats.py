@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import models
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -303,7 +303,7 @@ def change_seats(
     organization: Organization,
     *,
     preview: SeatPreview,
-    actor: AbstractBaseUser,
+    actor: User,
     reason: str,
     ticket: str = "",
 ) -> SubscriptionEvent:
@@ -315,7 +315,7 @@ def change_seats(
     age = timezone.now() - preview.previewed_at
     if age > datetime.timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS):
         raise PreviewOutdated(
-            _("These figures are more than ten minutes old. Nothing was changed; here they are anew.")
+            _("These figures are more than ten minutes old. Nothing was changed; here are new ones.")
         )
     if preview.organization_id != organization.pk:
         raise OperationRefused(_("This preview belongs to another organization. Nothing was changed."))
@@ -328,7 +328,7 @@ def change_seats(
     if present.fingerprint != preview.fingerprint or present.figures != preview.figures:
         raise PreviewOutdated(
             _(
-                "The subscription was changed since these figures were made. Nothing was changed; here they are anew."
+                "The subscription was changed since these figures were made. Nothing was changed; here are new ones."
             )
         )
     return perform(ChangeSeats(preview), organization, actor=actor, reason=reason, ticket=ticket)
