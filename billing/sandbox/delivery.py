@@ -1,0 +1,132 @@
+"""Webhooks: signed, sent in parallel, retried with growing delays in real time."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections import deque
+from typing import Any
+
+import httpx
+
+from billing.sandbox.table import Object
+from billing.sandbox.world import World
+
+DELAYS = (2, 5, 15, 60, 300, 1800, 3600, 10_800)
+PARALLEL = 8
+TIMEOUT = 20.0
+
+
+def signature(secret: str, payload: bytes, moment: int) -> str:
+    """The `Stripe-Signature` header; `moment` is real time, which receivers check within minutes."""
+    signed = hmac.new(secret.encode(), f"{moment}.".encode() + payload, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={signed}"
+
+
+class Deliveries:
+    """What waits to be sent, and what was."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.waiting: list[Object] = []
+        self.recent: deque[Object] = deque(maxlen=200)
+        self.paused = False
+        self.wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    @property
+    def unsent(self) -> int:
+        """How many are waiting or on their way."""
+        return len(self.waiting) + len(self._sending)
+
+    def queue(self, events: list[Object]) -> None:
+        """Have events sent to every endpoint that wants them now."""
+        endpoints = list(self.world.tables["webhook_endpoint"].objects.values())
+        for event in events:
+            for endpoint in endpoints:
+                wanted = endpoint["enabled_events"]
+                if endpoint["status"] == "enabled" and ("*" in wanted or event["type"] in wanted):
+                    event["pending_webhooks"] += 1
+                    self.waiting.append(
+                        {"event": event, "endpoint": endpoint["id"], "attempt": 0, "due": 0.0}
+                    )
+        self.wake.set()
+
+    async def run(self) -> None:
+        """Send what is due, for ever."""
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            while True:
+                now = time.time()
+                due = [] if self.paused else [each for each in self.waiting if each["due"] <= now]
+                for each in due[: PARALLEL - len(self._sending)]:
+                    self.waiting.remove(each)
+                    task = asyncio.create_task(self._send(client, each))
+                    self._sending.add(task)
+                    task.add_done_callback(self._sent)
+                self.wake.clear()
+                soonest = min((each["due"] for each in self.waiting), default=now + 60)
+                busy = self.paused or len(self._sending) >= PARALLEL
+                pause = 60.0 if busy else max(soonest - time.time(), 0.005)
+                try:
+                    await asyncio.wait_for(self.wake.wait(), pause)
+                except TimeoutError:
+                    continue
+
+    def _sent(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        self.wake.set()
+
+    async def _send(self, client: httpx.AsyncClient, each: Object) -> None:
+        event = each["event"]
+        endpoint = self.world.find("webhook_endpoint", each["endpoint"])
+        if endpoint is None or endpoint["status"] != "enabled":
+            return
+        payload = json.dumps(event, indent=2, ensure_ascii=False).encode()
+        moment = int(time.time())
+        secret = self.world.side[endpoint["id"]]["secret"]
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Stripe-Signature": signature(secret, payload, moment),
+        }
+        each["attempt"] += 1
+        outcome: dict[str, Any] = {"status": None, "error": None}
+        try:
+            answer = await client.post(endpoint["url"], content=payload, headers=headers)
+            outcome["status"] = answer.status_code
+        except httpx.HTTPError as error:
+            outcome["error"] = f"{type(error).__name__}: {error}"
+        delivered = outcome["status"] is not None and 200 <= outcome["status"] < 300
+        self.recent.append(
+            {
+                "event": event["id"],
+                "type": event["type"],
+                "endpoint": endpoint["id"],
+                "url": endpoint["url"],
+                "attempt": each["attempt"],
+                "delivered": delivered,
+                "at": time.time(),
+                **outcome,
+            }
+        )
+        if delivered:
+            event["pending_webhooks"] -= 1
+            self.world.changes += 1
+        elif each["attempt"] <= len(DELAYS):
+            each["due"] = time.time() + DELAYS[each["attempt"] - 1]
+            self.waiting.append(each)
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self.waiting.clear()
+        self.recent.clear()
+
+    def dump(self) -> list[Object]:
+        """For the state file: what waits, by event id."""
+        return [{**each, "event": each["event"]["id"]} for each in self.waiting]
+
+    def load(self, state: list[Object]) -> None:
+        """From the state file."""
+        events = self.world.tables["event"].objects
+        self.waiting = [{**each, "event": events[each["event"]]} for each in state if each["event"] in events]

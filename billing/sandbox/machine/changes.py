@@ -1,0 +1,335 @@
+"""Changing a subscription: its items with their prorations, its trial, its anchor, its end."""
+
+from typing import Any
+
+from billing.sandbox.errors import ApiError, invalid
+from billing.sandbox.machine.cycle import (
+    cycle_invoice,
+    invoice_pending,
+    items_of,
+    next_end,
+    schedule_renewal,
+    schedule_trial,
+    set_items,
+)
+from billing.sandbox.machine.payments import finalize_and_collect, incomplete
+from billing.sandbox.machine.pricing import is_metered
+from billing.sandbox.machine.proration import charge, credit
+from billing.sandbox.machine.signup import MOST_ITEMS, new_item, owned_method, priced
+from billing.sandbox.machine.status import ENDED
+from billing.sandbox.params import merged
+from billing.sandbox.table import Object
+from billing.sandbox.world import World
+
+PLAIN = ("days_until_due", "collection_method", "description")
+
+
+def modify(world: World, subscription: Object, params: dict[str, Any]) -> Object:
+    """Apply an update as the API takes it, invoice and collect what is to be collected at once."""
+    before = subscription["status"]
+    check_changeable(subscription, params)
+    invoice = apply(world, subscription, params)
+    if invoice is not None:
+        collect(world, subscription, invoice, params.get("payment_behavior", "allow_incomplete"))
+    world.emit("customer.subscription.updated", subscription)
+    if before == "trialing" and params.get("trial_end") == "now":
+        world.emit("customer.subscription.trial_will_end", subscription)
+    schedule_renewal(world, subscription)
+    return subscription
+
+
+def check_changeable(subscription: Object, params: dict[str, Any]) -> None:
+    """An ended subscription takes only a few words more."""
+    if subscription["status"] in ENDED and set(params) - {"cancellation_details", "metadata"}:
+        raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
+
+
+def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object | None:
+    """Change the subscription and draft the invoice that the change asks for at once, if it does."""
+    now = world.now_of(subscription["customer"])
+    at = params.get("proration_date") or now
+    behavior = params.get("proration_behavior", "create_prorations")
+    _set_fields(world, subscription, params, now)
+    reset = params.get("billing_cycle_anchor") == "now"
+    if "trial_end" in params:
+        reset |= _set_trial(world, subscription, params["trial_end"], now)
+    if params.get("items"):
+        start = min(item["current_period_start"] for item in items_of(subscription))
+        end = max(item["current_period_end"] for item in items_of(subscription))
+        if not start <= at <= end:
+            raise invalid(
+                "Cannot specify a proration_date outside of the current billing period.",
+                param="proration_date",
+            )
+    changed = _change_items(world, subscription, params.get("items") or [], behavior, at, reset)
+    reset |= changed == "reset"
+    _set_cancellation(world, subscription, params, now)
+    if reset:
+        return _start_over(world, subscription, behavior, at, now)
+    if behavior == "always_invoice" and changed:
+        return invoice_pending(world, subscription, reason="subscription_update", collect=False)
+    return None
+
+
+def collect(world: World, subscription: Object, invoice: Object, behavior: str) -> None:
+    """Finalise and charge an update's invoice; a failure leaves the subscription past due or undoes the update."""
+    if behavior == "pending_if_incomplete":
+        raise invalid(
+            "The sandbox does not imitate payment_behavior=pending_if_incomplete yet.",
+            param="payment_behavior",
+        )
+    said = finalize_and_collect(world, invoice, attempt_it=behavior != "default_incomplete")
+    if said and behavior == "error_if_incomplete":
+        raise incomplete(said)
+    if said and said.body.get("code") == "amount_too_large":
+        raise said
+    open_now = invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically"
+    if open_now and subscription["status"] == "active":
+        world.update(subscription, status="past_due")
+
+
+def _set_fields(world: World, subscription: Object, params: dict[str, Any], now: int) -> None:
+    changes: dict[str, Any] = {key: params[key] for key in PLAIN if key in params}
+    if "metadata" in params:
+        changes["metadata"] = merged(subscription["metadata"], params["metadata"])
+    if "default_payment_method" in params:
+        if method := params["default_payment_method"]:
+            owned_method(world, method, subscription["customer"])
+        changes["default_payment_method"] = params["default_payment_method"]
+    if "pause_collection" in params:
+        pause = params["pause_collection"]
+        changes["pause_collection"] = {"resumes_at": None, **pause} if pause else None
+        if pause and (resumes := pause.get("resumes_at")):
+            world.schedule(resumes, "resume_collection", subscription["id"], subscription["test_clock"])
+    if details := params.get("cancellation_details"):
+        changes["cancellation_details"] = {**subscription["cancellation_details"], **details}
+    for field in ("payment_settings", "trial_settings"):
+        if params.get(field):
+            changes[field] = {**(subscription[field] or {}), **params[field]}
+    if changes:
+        world.update(subscription, **changes)
+
+
+def _set_cancellation(world: World, subscription: Object, params: dict[str, Any], now: int) -> None:
+    items = items_of(subscription)
+    details = subscription["cancellation_details"]
+    if params.get("cancel_at_period_end") and params.get("cancel_at"):
+        raise invalid("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
+    if params.get("cancel_at_period_end") is True:
+        at = min(item["current_period_end"] for item in items)
+    elif params.get("cancel_at"):
+        wanted = params["cancel_at"]
+        ends = [item["current_period_end"] for item in items]
+        at = {"min_period_end": min(ends), "max_period_end": max(ends)}.get(wanted, wanted)
+        if at <= now:
+            raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
+    elif params.get("cancel_at_period_end") is False or (
+        "cancel_at" in params and params["cancel_at"] is None
+    ):
+        if subscription["cancel_at"] or subscription["cancel_at_period_end"]:
+            world.update(
+                subscription,
+                cancel_at=None,
+                cancel_at_period_end=False,
+                canceled_at=None,
+                cancellation_details={**details, "reason": None, "comment": None, "feedback": None},
+            )
+        return
+    elif subscription["cancel_at_period_end"]:
+        world.update(subscription, cancel_at=min(item["current_period_end"] for item in items))
+        return
+    else:
+        return
+    world.update(
+        subscription,
+        cancel_at=at,
+        cancel_at_period_end=bool(params.get("cancel_at_period_end")),
+        canceled_at=now,
+        cancellation_details={**details, "reason": "cancellation_requested"},
+    )
+
+
+def _set_trial(world: World, subscription: Object, trial_end: Any, now: int) -> bool:
+    """Whether billing starts over now because a trial ends now."""
+    if trial_end == "now":
+        if subscription["status"] != "trialing":
+            return False
+        world.update(subscription, trial_end=now, status="active")
+        return True
+    if trial_end <= now:
+        raise invalid(
+            "Invalid timestamp: must be an integer Unix timestamp in the future.", param="trial_end"
+        )
+    items = []
+    for item in items_of(subscription):
+        if subscription["status"] != "trialing":
+            credit(world, subscription, item, now)
+            item = {**item, "current_period_start": now}
+        items.append({**item, "current_period_end": trial_end})
+        world.note(item["id"], debits=[])
+    set_items(world, subscription, items)
+    started = subscription["trial_start"] if subscription["status"] == "trialing" else now
+    world.update(
+        subscription,
+        status="trialing",
+        trial_start=started,
+        trial_end=trial_end,
+        billing_cycle_anchor=trial_end,
+    )
+    schedule_trial(world, subscription)
+    return False
+
+
+def _change_items(
+    world: World, subscription: Object, given: list[dict[str, Any]], behavior: str, at: int, reset: bool
+) -> str:
+    """Apply item changes; '' for nothing prorated, 'changed', or 'reset' when billing starts over by it."""
+    outcome = ""
+    items = list(items_of(subscription))
+    prorating = behavior != "none" and subscription["status"] != "trialing" and not reset
+    credits_first: list[tuple[Object, Object | None]] = []
+    for index, change in enumerate(given):
+        param = f"items[{index}]"
+        old = None
+        if id := change.get("id"):
+            old = next((item for item in items if item["id"] == id), None)
+            if old is None:
+                raise invalid(
+                    f"No such subscription item: '{id}'", param=f"{param}[id]", code="resource_missing"
+                )
+        if change.get("deleted"):
+            if old is None:
+                raise invalid("You must pass the id of the item to delete.", param=f"{param}[id]")
+            items.remove(old)
+            credits_first.append((old, None))
+            continue
+        new = _changed(world, subscription, old, change, param, at)
+        if old is None:
+            items.append(new)
+        else:
+            items[items.index(old)] = new
+        if _amounts_differ(old, new):
+            credits_first.append((old or new, new))
+    if not items:
+        raise invalid("A subscription must have at least one active item.", param="items")
+    if len(items) > MOST_ITEMS or len({item["price"]["id"] for item in items}) < len(items):
+        raise invalid("Cannot add multiple subscription items with the same price.", param="items")
+    set_items(world, subscription, items)
+    for old, new in credits_first:
+        if prorating:
+            if old is not new:
+                credit(world, subscription, old, at)
+            if new is not None:
+                charge(world, subscription, new, at)
+            outcome = "changed"
+        if new is not None and _restarts(subscription, old, new):
+            outcome = "reset"
+        if new is None:
+            world.note(old["id"], debits=[])
+    return outcome
+
+
+def _restarts(subscription: Object, old: Object, new: Object) -> bool:
+    """Classic billing starts over when the interval changes."""
+    classic = subscription["billing_mode"]["type"] == "classic"
+    return classic and _interval(old["price"]) != _interval(new["price"])
+
+
+def _interval(price: Object) -> tuple[str, int]:
+    return price["recurring"]["interval"], price["recurring"]["interval_count"]
+
+
+def _amounts_differ(old: Object | None, new: Object) -> bool:
+    if old is None:
+        return True
+    return (old["price"]["id"], old.get("quantity")) != (new["price"]["id"], new.get("quantity"))
+
+
+def _changed(
+    world: World, subscription: Object, old: Object | None, change: dict[str, Any], param: str, at: int
+) -> Object:
+    """The item as it will be. A new price without a quantity means one of it."""
+    first = items_of(subscription)[0]
+    if old is None:
+        price = priced(world, change, param)
+        _same_currency(subscription, price, param)
+        start = first["current_period_start"]
+        same = _interval(price) == _interval(first["price"]) or subscription["status"] == "trialing"
+        end = first["current_period_end"] if same else next_end(subscription, price, start)
+        return new_item(world, subscription, price, change, start=start, end=end)
+    new = dict(old)
+    if "metadata" in change:
+        new["metadata"] = merged(old["metadata"], change["metadata"])
+    if change.get("price") or change.get("price_data"):
+        price = old["price"] if change.get("price") == old["price"]["id"] else priced(world, change, param)
+        _same_currency(subscription, price, param)
+        new["price"] = price
+        new.pop("quantity", None)
+        if not is_metered(price):
+            kept = old.get("quantity", 1) if price is old["price"] else 1
+            new["quantity"] = change.get("quantity", kept)
+        if _interval(price) != _interval(old["price"]) and subscription["status"] != "trialing":
+            new["current_period_end"] = next_end(subscription, price, old["current_period_start"])
+            if new["current_period_end"] <= at:
+                new["current_period_start"] = at
+                new["current_period_end"] = next_end(subscription, price, at)
+    elif "quantity" in change:
+        if is_metered(old["price"]):
+            raise invalid("You cannot set the quantity of a metered item.", param=f"{param}[quantity]")
+        new["quantity"] = change["quantity"]
+    return new
+
+
+def _same_currency(subscription: Object, price: Object, param: str) -> None:
+    if price["currency"] != subscription["currency"]:
+        raise invalid(
+            f"The price specified only supports `{price['currency']}`. This doesn't match the expected currency: "
+            f"`{subscription['currency']}`.",
+            param=f"{param}[price]",
+        )
+
+
+def _start_over(world: World, subscription: Object, behavior: str, at: int, now: int) -> Object:
+    """A new billing period from now on: the unused rest is credited, the whole new period is invoiced."""
+    old = items_of(subscription)
+    start = min(item["current_period_start"] for item in old)
+    world.update(subscription, billing_cycle_anchor=now)
+    items = []
+    for item in old:
+        if behavior != "none":
+            credit(world, subscription, item, at)
+        end = next_end(subscription, item["price"], now)
+        items.append({**item, "current_period_start": now, "current_period_end": end})
+    set_items(world, subscription, items)
+    invoice = cycle_invoice(world, subscription, items, period=(start, now), reason="subscription_update")
+    world.emit("invoice.created", invoice)
+    return invoice
+
+
+def cancel_now(
+    world: World, subscription: Object, *, invoice_now: bool, prorate: bool, details: dict[str, Any]
+) -> Object:
+    """End a subscription at once; credit and invoice what is asked for."""
+    from billing.sandbox.machine.status import end
+
+    if subscription["status"] in ENDED:
+        raise invalid(
+            f"No such subscription: '{subscription['id']}'", param="id", code="resource_missing", status=404
+        )
+    now = world.now_of(subscription["customer"])
+    if prorate and subscription["status"] != "trialing":
+        for item in items_of(subscription):
+            credit(world, subscription, item, now)
+    if details:
+        world.update(subscription, cancellation_details={**subscription["cancellation_details"], **details})
+    invoice = (
+        invoice_pending(world, subscription, reason="subscription_update", collect=False)
+        if invoice_now
+        else None
+    )
+    end(world, subscription, reason="cancellation_requested")
+    if invoice is not None:
+        said: ApiError | None = finalize_and_collect(world, invoice)
+        if said:
+            world.update(invoice, auto_advance=False, next_payment_attempt=None)
+    return subscription

@@ -1,0 +1,109 @@
+"""What an invoice would be: the change is made for real, looked at, and undone."""
+
+from typing import Any
+
+from billing.sandbox.errors import invalid
+from billing.sandbox.machine.changes import apply, check_changeable
+from billing.sandbox.machine.cycle import cycle_invoice, items_of, roll
+from billing.sandbox.machine.invoices import HOUR, apply_balance, draft, pending_items, set_lines, sweep
+from billing.sandbox.machine.proration import credit
+from billing.sandbox.machine.signup import create
+from billing.sandbox.machine.status import ENDED
+from billing.sandbox.table import Object
+from billing.sandbox.world import World
+
+
+def preview_change(world: World, subscription: Object, details: dict[str, Any]) -> Object:
+    """The invoice a change would bring: the one at once, or else the next renewal with what is pending."""
+    if subscription["status"] in ENDED:
+        raise invalid(
+            f"No upcoming invoices for customer: '{subscription['customer']}'", code="invoice_upcoming_none"
+        )
+    with world.rehearsal():
+        check_changeable(subscription, details)
+        if details.pop("cancel_now", False):
+            invoice = _cancelled(world, subscription, details)
+        else:
+            invoice = apply(world, subscription, details) or _renewal(world, subscription)
+        return _shown(world, invoice)
+
+
+def preview_customer(world: World, customer: Object) -> Object:
+    """The next invoice of a customer's soonest renewing subscription."""
+    live = [
+        each
+        for each in world.tables["subscription"].newest_first("customer", customer["id"])
+        if each["status"] not in ENDED and not each["cancel_at_period_end"]
+    ]
+    if not live:
+        raise invalid(f"No upcoming invoices for customer: '{customer['id']}'", code="invoice_upcoming_none")
+    soonest = min(live, key=lambda each: min(item["current_period_end"] for item in items_of(each)))
+    return preview_change(world, soonest, {})
+
+
+def preview_signup(world: World, customer: Object, details: dict[str, Any]) -> Object:
+    """The first invoice of a subscription that does not exist yet."""
+    with world.rehearsal():
+        params = {**details, "payment_behavior": "default_incomplete"}
+        subscription = create(world, customer, params)
+        invoice = world.get("invoice", subscription["latest_invoice"])
+        shown = _shown(world, invoice)
+        return {**shown, "attempted": False, "amount_paid": 0}
+
+
+def _cancelled(world: World, subscription: Object, details: dict[str, Any]) -> Object:
+    customer = world.get("customer", subscription["customer"])
+    now = world.now_of(customer["id"])
+    at = details.get("proration_date") or now
+    if details.get("proration_behavior") != "none":
+        for item in items_of(subscription):
+            credit(world, subscription, item, at)
+    start = min(item["current_period_start"] for item in items_of(subscription))
+    invoice = draft(
+        world,
+        customer,
+        currency=subscription["currency"],
+        reason="upcoming",
+        period=(start, now),
+        subscription=subscription,
+    )
+    set_lines(world, invoice, sweep(world, invoice, pending_items(world, customer["id"], subscription["id"])))
+    return invoice
+
+
+def _renewal(world: World, subscription: Object) -> Object:
+    if subscription["cancel_at"]:
+        at = min(item["current_period_end"] for item in items_of(subscription))
+        if subscription["cancel_at"] <= at and not pending_items(
+            world, subscription["customer"], subscription["id"]
+        ):
+            raise invalid(
+                f"No upcoming invoices for customer: '{subscription['customer']}'",
+                code="invoice_upcoming_none",
+            )
+    start = min(item["current_period_start"] for item in items_of(subscription))
+    at = min(item["current_period_end"] for item in items_of(subscription))
+    with world.at(at, subscription["test_clock"]):
+        rolled = [] if subscription["cancel_at"] == at else roll(world, subscription, at)
+        return cycle_invoice(world, subscription, rolled, period=(start, at))
+
+
+def _shown(world: World, invoice: Object) -> Object:
+    """The draft as a preview: never stored, nothing due yet but known."""
+    apply_balance(world, invoice)
+    id = f"upcoming_{invoice['id']}"
+    lines = [{**line, "invoice": id} for line in invoice["lines"]["data"]]
+    return {
+        **invoice,
+        "id": id,
+        "status": "draft",
+        "number": None,
+        "auto_advance": False,
+        "billing_reason": "upcoming",
+        "effective_at": None,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
+        "next_payment_attempt": invoice["created"] + HOUR,
+        "lines": {**invoice["lines"], "data": lines, "url": f"/v1/invoices/upcoming/lines?id={id}"},
+        "status_transitions": dict.fromkeys(invoice["status_transitions"]),
+    }

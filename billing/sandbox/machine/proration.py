@@ -1,0 +1,137 @@
+"""Prorations: what is credited and charged when an item changes in the middle of its period.
+
+A line is price × quantity × (end − t) / (end − start) in true seconds, rounded once. Flexible billing credits what was
+really debited, one credit for each debit; classic billing credits the present price and quantity.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from billing.sandbox.machine.invoices import pricing
+from billing.sandbox.machine.pricing import is_metered, price_amount, proration_name
+from billing.sandbox.money import round_half_up
+from billing.sandbox.periods import day_name
+from billing.sandbox.table import Object
+from billing.sandbox.world import World
+
+
+def share(price: Object, quantity: int, *, start: int, end: int, at: int) -> int:
+    """Minor units of a price and quantity for what remains of a period."""
+    return round_half_up(price_amount(price, quantity) * Fraction(end - at, end - start))
+
+
+def credit(world: World, subscription: Object, item: Object, at: int) -> list[Object]:
+    """Give back the unused rest of an item's period, as pending invoice items."""
+    if is_metered(item["price"]):
+        return []
+    debits = world.side.get(item["id"], {}).get("debits", [])
+    if subscription["billing_mode"]["type"] == "classic" and subscription["status"] != "trialing":
+        now = {"start": item["current_period_start"], "end": item["current_period_end"]}
+        debits = [{"price": item["price"]["id"], "quantity": item["quantity"], **now}]
+    made = []
+    for debit in debits:
+        if not debit["start"] <= at < debit["end"]:
+            continue
+        price = world.get("price", debit["price"])
+        credited = None
+        if "line" in debit:
+            credited = {"invoice": debit["invoice"], "invoice_line_items": [debit["line"]]}
+        amount = -share(price, debit["quantity"], start=debit["start"], end=debit["end"], at=at)
+        words = f"Unused time on {proration_name(world, price, debit['quantity'])} after {day_name(at)}"
+        made.append(
+            _pending(
+                world, subscription, item, price, debit["quantity"], amount, words, at, debit["end"], credited
+            )
+        )
+    world.note(item["id"], debits=[])
+    return made
+
+
+def charge(world: World, subscription: Object, item: Object, at: int) -> list[Object]:
+    """Ask for the rest of an item's period at its present price and quantity, as a pending invoice item."""
+    price = item["price"]
+    start, end = item["current_period_start"], item["current_period_end"]
+    if is_metered(price) or not start <= at < end:
+        return []
+    quantity = item["quantity"]
+    amount = share(price, quantity, start=start, end=end, at=at)
+    words = f"Remaining time on {proration_name(world, price, quantity)} after {day_name(at)}"
+    made = _pending(world, subscription, item, price, quantity, amount, words, at, end, None)
+    debit = {
+        "price": price["id"],
+        "quantity": quantity,
+        "start": start,
+        "end": end,
+        "invoice_item": made["id"],
+    }
+    world.note(item["id"], debits=[debit])
+    return [made]
+
+
+def _pending(
+    world: World,
+    subscription: Object,
+    item: Object,
+    price: Object,
+    quantity: int,
+    amount: int,
+    words: str,
+    start: int,
+    end: int,
+    credited: Object | None,
+) -> Object:
+    shown: Object | None = None
+    if credited:
+        shown = {"type": "invoice_line_items", "invoice_line_item_details": dict(credited)}
+    fields: dict[str, Any] = {
+        "amount": amount,
+        "currency": price["currency"],
+        "description": words,
+        "discountable": False,
+        "parent": {
+            "type": "subscription_details",
+            "subscription_details": {"subscription": subscription["id"], "subscription_item": item["id"]},
+        },
+        "period": {"start": start, "end": end},
+        "pricing": pricing(price, None),
+        "proration": True,
+        "proration_details": {"credited_items": shown, "discount_amounts": []},
+        "quantity": quantity,
+        "quantity_decimal": str(quantity),
+    }
+    made = new_item(world, subscription["customer"], **fields)
+    world.note(made["id"], item=item["id"], credited=credited)
+    return made
+
+
+def new_item(world: World, customer: str, **fields: Any) -> Object:
+    """A pending invoice item; `fields` override what it starts with."""
+    now = world.now_of(customer)
+    item: Object = {
+        "id": world.new_id("invoiceitem"),
+        "object": "invoiceitem",
+        "amount": 0,
+        "currency": "usd",
+        "customer": customer,
+        "customer_account": None,
+        "date": now,
+        "description": None,
+        "discountable": True,
+        "discounts": [],
+        "invoice": None,
+        "livemode": False,
+        "metadata": {},
+        "net_amount": fields.get("amount", 0),
+        "parent": None,
+        "period": {"start": now, "end": now},
+        "pricing": None,
+        "proration": False,
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "tax_rates": [],
+        "test_clock": world.clock_of(customer),
+        **fields,
+    }
+    world.insert(item)
+    world.emit("invoiceitem.created", item)
+    return item

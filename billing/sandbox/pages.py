@@ -1,0 +1,94 @@
+"""The few pages people open from links: a hosted invoice, its PDF, the portal."""
+
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from billing.sandbox.money import shown
+from billing.sandbox.sandbox import Sandbox
+from billing.sandbox.table import Object
+
+
+def routes(sandbox: Sandbox) -> list[Route]:
+    """The pages of a sandbox."""
+
+    def found(request: Request) -> Object | None:
+        id = request.path_params["id"]
+        fits = sandbox.world.side.get(id, {}).get("token") == request.path_params["token"]
+        return sandbox.world.find("invoice", id) if fits else None
+
+    async def invoice_page(request: Request) -> Response:
+        invoice = found(request)
+        if invoice is None:
+            return _page("Not found", "<p>There is no such invoice.</p>", 404)
+        rows = "".join(
+            f"<tr><td>{escape(line['description'] or '')}</td>"
+            f"<td align=right>{shown(line['amount'], line['currency'])}</td></tr>"
+            for line in invoice["lines"]["data"]
+        )
+        total = shown(invoice["total"], invoice["currency"])
+        return _page(
+            f"Invoice {invoice['number']}",
+            f"<p>{escape(invoice['customer_name'] or invoice['customer_email'] or '')}: {invoice['status']}</p>"
+            f"<table>{rows}<tr><th align=left>Total</th><th align=right>{total}</th></tr></table>",
+        )
+
+    async def invoice_pdf(request: Request) -> Response:
+        invoice = found(request)
+        if invoice is None:
+            return _page("Not found", "<p>There is no such invoice.</p>", 404)
+        lines = [f"Invoice {invoice['number']}", f"Status: {invoice['status']}"]
+        lines += [f"{line['description']}  {line['amount']}" for line in invoice["lines"]["data"]]
+        lines.append(f"Total: {invoice['total']} ({invoice['currency'].upper()}, minor units)")
+        return Response(_pdf(lines), media_type="application/pdf")
+
+    async def portal(request: Request) -> Response:
+        session = sandbox.world.find("billing_portal.session", request.path_params["id"])
+        if session is None:
+            return _page("Not found", "<p>This link has expired.</p>", 404)
+        customer = sandbox.world.find("customer", session["customer"]) or {}
+        back = session["return_url"]
+        link = f'<p><a href="{escape(back)}">Back</a></p>' if back else ""
+        return _page("Billing portal", f"<p>{escape(customer.get('name') or session['customer'])}</p>{link}")
+
+    return [
+        Route("/i/{id}/{token}", invoice_page),
+        Route("/i/{id}/{token}/pdf", invoice_pdf),
+        Route("/p/session/{id}", portal),
+    ]
+
+
+def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(
+        f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title>"
+        f"<body style='font:16px system-ui;max-width:40rem;margin:3rem auto'><h1>{escape(title)}</h1>{body}"
+        "<p><small>Sandbox: no money moves here.</small></p>",
+        status,
+    )
+
+
+def _pdf(lines: list[str]) -> bytes:
+    """A one-page PDF of plain lines."""
+    cleaned = [line.replace("\\", "").replace("(", "[").replace(")", "]") for line in lines]
+    text = "BT /F1 12 Tf 60 780 Td 18 TL " + " ".join(f"({line}) Tj T*" for line in cleaned) + " ET"
+    stream = text.encode("cp1252", "replace")
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]
+    out, offsets = b"%PDF-1.4\n", []
+    for number, part in enumerate(parts, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, part)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return (
+        out
+        + b"xref\n0 %d\n0000000000 65535 f \n" % (len(parts) + 1)
+        + table
+        + b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(parts) + 1, len(out))
+    )
