@@ -122,6 +122,7 @@ X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
+        "script-src": [SELF],
         # The admin theme writes style attributes; scripts come from our own files only.
         "style-src": [SELF, UNSAFE_INLINE],
         "img-src": [SELF, "data:"],
@@ -130,6 +131,44 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
         "frame-ancestors": [NONE],
     }
+}
+
+# -- The staff's face ---------------------------------------------------------------------------------------
+
+UNFOLD = {
+    "SITE_TITLE": "Back office",
+    "SITE_HEADER": "Back office",
+    "SITE_SYMBOL": "receipt_long",
+    "SITE_URL": None,
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "adminops.admin.site.environment",
+    "STYLES": ["adminops.admin.site.stylesheet"],
+    "SCRIPTS": ["adminops.admin.site.script"],
+    # Its search of models is unbounded; ours is the search box of each list.
+    "COMMAND": {"search_models": False, "show_history": False},
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "adminops.admin.site.navigation",
+    },
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        # Indigo, dark enough at 600 for white text, light enough at 500 for text on a dark page.
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(70.2% .16 275.5)",
+            "500": "oklch(67.3% .182 276.935)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        },
+    },
 }
 
 # -- Words and time ---------------------------------------------------------------------------------------
@@ -143,7 +182,6 @@ LOCALE_PATHS = [BASE_DIR / "adminops" / "locale"]
 # -- Static files -----------------------------------------------------------------------------------------
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "var" / "static"
 STATICFILES_DIRS = [BASE_DIR / "adminops" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -151,6 +189,7 @@ STORAGES = {
 }
 # Without `collectstatic` (demo, tests) files are served from where they lie.
 WHITENOISE_USE_FINDERS = env.bool("STATIC_FROM_FINDERS", default=DEBUG)
+STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "var" / "static"
 
 # -- Stripe -----------------------------------------------------------------------------------------------
 
@@ -195,6 +234,8 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # It announces each task and each poll.
+    "loggers": {"procrastinate": {"level": "WARNING"}},
 }
 
 PROCRASTINATE_ON_APP_READY = None

@@ -47,6 +47,21 @@ class StripeEvent:
     quantity: int | None = None
     previous_quantity: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raise TypeError for a value of another type than its column's; a signature promises no shape."""
+        for each in fields(self):
+            allowed = _ALLOWED.get(str(each.type))
+            if allowed and type(getattr(self, each.name)) not in allowed:
+                raise TypeError(f"{each.name} is a {type(getattr(self, each.name)).__name__}")
+
+
+_ALLOWED: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+    "bool | None": (bool, type(None)),
+}
 
 _NOT_COLUMNS = {"body", "handled", "sync_key", "objects", "occurred_at"}
 _COLUMNS = [field.name for field in fields(StripeEvent) if field.name not in _NOT_COLUMNS]
