@@ -5,10 +5,12 @@ name and returns the typed value. An empty string unsets, and is None to the han
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
-from billing.sandbox.errors import malformed, required as missing_param
+from billing.sandbox.errors import ApiError, malformed
+from billing.sandbox.errors import required as missing_param
 
 Parser = Callable[[Any, str], Any]
 Shape = dict[str, Any]
@@ -101,10 +103,9 @@ def either(*parsers: Any) -> Parser:
 
     def parse(value: Any, name: str) -> Any:
         for parser in parsers[:-1]:
-            try:
+            # The last parser's refusal is the one to show.
+            with suppress(ApiError):
                 return parse_value(parser, value, name)
-            except Exception:  # the last parser's refusal is the one to show
-                continue
         return parse_value(parsers[-1], value, name)
 
     return parse

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections import deque
 from pathlib import Path
@@ -96,7 +95,7 @@ class Sandbox:
         self.saved_at_change = self.world.changes
         partial = self.state.with_name(self.state.name + ".partial")
         partial.write_text(json.dumps(self.dump(), separators=(",", ":")))
-        os.replace(partial, self.state)
+        partial.replace(self.state)
         # A big world is saved less often, so that saving stays a small share of the work.
         self.next_save = time.monotonic() + max(1.5, 15 * (time.monotonic() - began))
 

@@ -56,9 +56,10 @@ def schedule_trial(world: World, subscription: Object) -> None:
 def trial_will_end(world: World, id: str) -> None:
     """Three days before the end of a trial."""
     subscription = world.find("subscription", id)
-    if subscription and subscription["status"] == "trialing":
-        if subscription["trial_end"] - 3 * DAY <= world.now_of(subscription["customer"]):
-            world.emit("customer.subscription.trial_will_end", subscription)
+    if not subscription or subscription["status"] != "trialing":
+        return
+    if subscription["trial_end"] - 3 * DAY <= world.now_of(subscription["customer"]):
+        world.emit("customer.subscription.trial_will_end", subscription)
 
 
 @job("renew")

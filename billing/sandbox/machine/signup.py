@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from billing.sandbox.errors import ApiError, invalid, required as missing_param
+from billing.sandbox.errors import ApiError, invalid
+from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_trial, set_items
-from billing.sandbox.machine.invoices import HOUR, draft, recurring_line, set_lines, sweep, pending_items
+from billing.sandbox.machine.invoices import HOUR, draft, pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.params import merged
@@ -27,12 +28,12 @@ def priced(world: World, given: dict[str, Any], param: str) -> Object:
     price = world.get("price", given["price"], param=f"{param}[price]")
     if price["recurring"] is None:
         raise invalid(
-            f"The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.",
+            "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.",
             param=f"{param}[price]",
         )
     if not price["active"]:
         raise invalid(
-            f"The price specified is inactive. This field only accepts active prices.",
+            "The price specified is inactive. This field only accepts active prices.",
             param=f"{param}[price]",
         )
     return price

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from billing.sandbox.errors import invalid, required as missing_param
+from billing.sandbox.errors import invalid
+from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page, page_of
 from billing.sandbox.machine.cycle import invoice_pending
@@ -214,7 +215,10 @@ def list_invoices(call: Call) -> Object:
     def keep(invoice: Object) -> bool:
         return (not id or invoice["id"] in mine) and (not due or in_range(invoice["due_date"], due))
 
-    wanted = {"status": params.get("status"), "collection_method": params.get("collection_method")}
+    wanted: dict[str, Any] = {
+        "status": params.get("status"),
+        "collection_method": params.get("collection_method"),
+    }
     return page(call, "invoice", by="customer", keep=keep, **wanted)
 
 

@@ -1,6 +1,7 @@
 """Payment methods: test cards by token or number, attached to customers."""
 
-from billing.sandbox.errors import declined, invalid, missing, required as missing_param
+from billing.sandbox.errors import declined, invalid, missing
+from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE, page
 from billing.sandbox.machine.cards import CARDS, card_of_number, card_of_token, refusal
 from billing.sandbox.params import choice, integer, merged, metadata, required, text

@@ -3,7 +3,8 @@
 from fractions import Fraction
 from typing import Any
 
-from billing.sandbox.errors import invalid, malformed, required as missing_param
+from billing.sandbox.errors import invalid, malformed
+from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE_BY_TIME, page
 from billing.sandbox.money import KNOWN
 from billing.sandbox.params import (
@@ -196,9 +197,9 @@ def update_price(call: Call) -> Object:
     world, params = call.world, dict(call.params)
     price = call.find("price")
     transfer = bool(params.pop("transfer_lookup_key", False))
-    if key := params.get("lookup_key"):
-        if key != price["lookup_key"]:
-            _take_lookup_key(world, key, transfer)
+    key = params.get("lookup_key")
+    if key and key != price["lookup_key"]:
+        _take_lookup_key(world, key, transfer)
     if "metadata" in params:
         params["metadata"] = merged(price["metadata"], params["metadata"])
     return world.update(price, **params)
@@ -226,5 +227,9 @@ def list_prices(call: Call) -> Object:
             shape.get(k) == v for k, v in recurring.items()
         )
 
-    wanted = {"active": params.get("active"), "currency": params.get("currency"), "type": params.get("type")}
+    wanted: dict[str, Any] = {
+        "active": params.get("active"),
+        "currency": params.get("currency"),
+        "type": params.get("type"),
+    }
     return page(call, "price", by="product", keep=keep, **wanted)

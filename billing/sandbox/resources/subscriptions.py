@@ -11,6 +11,7 @@ from billing.sandbox.params import (
     anything,
     boolean,
     choice,
+    decimal,
     either,
     integer,
     list_of,
@@ -21,7 +22,6 @@ from billing.sandbox.params import (
     required,
     text,
 )
-from billing.sandbox.params import decimal
 from billing.sandbox.resources.prices import RECURRING, currency_code
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
