@@ -234,8 +234,8 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # It announces each task and each poll.
-    "loggers": {"procrastinate": {"level": "WARNING"}},
+    # These announce each task, each poll and each call.
+    "loggers": {"procrastinate": {"level": "WARNING"}, "stripe": {"level": "WARNING"}},
 }
 
 PROCRASTINATE_ON_APP_READY = None

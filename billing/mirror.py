@@ -134,9 +134,24 @@ def _write_customer_stubs(batch: dict[type[StripeModel], dict[str, StripeObject]
 
 
 def _write_stubs(model: type[StripeModel], ids: Iterable[str]) -> None:
+    """Rows that say nothing but their id, so that others can refer to them; the next sync fills them."""
     name = model.stripe_class.OBJECT_NAME
-    rows = [model(id=id_, stripe_data={"id": id_, "object": name}) for id_ in sorted(ids)]
+    rows = []
+    for id_ in sorted(ids):
+        row = model(id=id_, stripe_data={"id": id_, "object": name})
+        for field in _stripe_fields(model):
+            if not field.null and field.name != "id" and not isinstance(field, models.ForeignKey):
+                setattr(row, field.attname, _blank(field))
+        rows.append(row)
     model.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _blank(field: models.Field[Any, Any]) -> Any:
+    if field.has_default():
+        return field.get_default()
+    if isinstance(field, models.CharField | models.TextField):
+        return ""
+    return False if isinstance(field, models.BooleanField) else 0
 
 
 def _changed(model: type[StripeModel], objects: list[StripeObject]) -> list[StripeObject]:
@@ -185,20 +200,18 @@ def _present_references(
     wanted = {id_ for data in objects if (id_ := _reference(field, data))}
     if not wanted or not issubclass(related, StripeModel):
         return {}
-    if not field.null:
-        _write_stubs(related, wanted)
     # Most of dj-stripe's foreign keys hold Stripe's id; a few hold its own row number.
-    target = field.target_field.attname
-    return dict(related._default_manager.filter(id__in=wanted).values_list("id", target))
+    here = related._default_manager.filter(id__in=wanted)
+    found = dict(here.values_list("id", field.target_field.attname))
+    if not field.null and wanted - set(found):
+        _write_stubs(related, wanted - set(found))
+        found = dict(here.values_list("id", field.target_field.attname))
+    return found
 
 
 def _value(field: models.Field[Any, Any], data: StripeObject) -> Any:
     converted = field.stripe_to_db(data) if hasattr(field, "stripe_to_db") else data.get(field.name)
-    if converted is None and isinstance(field, models.CharField | models.TextField):
-        return ""
-    if converted is None and not field.null and field.has_default():
-        return field.get_default()
-    return converted
+    return _blank(field) if converted is None and not field.null else converted
 
 
 def _storable(data: StripeObject) -> StripeObject:
@@ -234,13 +247,36 @@ def customer(customer_id: str) -> StripeObject | None:
 
 
 def subscriptions_of(customer_id: str) -> list[StripeObject]:
-    """All subscriptions of a customer, ended ones too, newest first."""
-    return _newest(Subscription.objects.filter(customer_id=customer_id), None)
+    """All subscriptions of a customer, ended ones too, newest first, their products expanded."""
+    return _with_products(_newest(Subscription.objects.filter(customer_id=customer_id), None))
 
 
 def subscription(subscription_id: str) -> StripeObject | None:
-    """One subscription, or None where the mirror has none."""
-    return _one(Subscription.objects.filter(id=subscription_id))
+    """One subscription with its products expanded, or None where the mirror has none."""
+    found = _one(Subscription.objects.filter(id=subscription_id))
+    return _with_products([found])[0] if found else None
+
+
+def _with_products(subscriptions: list[StripeObject]) -> list[StripeObject]:
+    """Expand the products of items that were read from a list, where Stripe expands less deeply."""
+    items = [item for each in subscriptions for item in (each.get("items") or {}).get("data", [])]
+    names = {item["price"]["product"] for item in items if isinstance(item["price"].get("product"), str)}
+    products = dict(Product.objects.filter(id__in=names).values_list("id", "stripe_data")) if names else {}
+    for item in items:
+        product = item["price"].get("product")
+        item["price"]["product"] = products.get(product, product) if isinstance(product, str) else product
+    return subscriptions
+
+
+def unknown_products(subscriptions: Iterable[StripeObject]) -> set[str]:
+    """Ids of products that these subscriptions sell and that the mirror has never read."""
+    named = {
+        item["price"]["product"]
+        for each in subscriptions
+        for item in each["items"]["data"]
+        if isinstance(item["price"].get("product"), str)
+    }
+    return named - set(Product.objects.filter(id__in=named).exclude(name="").values_list("id", flat=True))
 
 
 def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -266,6 +302,11 @@ def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject
 def payment_methods_of(customer_id: str) -> list[StripeObject]:
     """Payment methods attached to a customer, newest first."""
     return _newest(PaymentMethod.objects.filter(customer_id=customer_id), None)
+
+
+def knows_payment_method(payment_method_id: str) -> bool:
+    """Whether the mirror has read this payment method."""
+    return PaymentMethod.objects.filter(id=payment_method_id).exclude(created=None).exists()
 
 
 def customer_of_charge(charge_id: str) -> str | None:

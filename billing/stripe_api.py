@@ -57,11 +57,11 @@ PATHS = {
     "evt": "/v1/events",
 }
 
-# What must come along with an object for the mirror to be complete.
+# What must come along with an object for the mirror to be complete. Nothing of a customer's: Stripe may refuse to
+# expand what a deleted one no longer has.
 EXPANSIONS: dict[str, tuple[str, ...]] = {
     "/v1/subscriptions": ("items.data.price.product", "discounts.source.coupon", "default_payment_method"),
     "/v1/invoices": ("payments",),
-    "/v1/customers": ("invoice_settings.default_payment_method",),
 }
 
 

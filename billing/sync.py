@@ -86,9 +86,13 @@ def _fetch(customer_id: str, object_id: str) -> list[StripeObject]:
     if object_id == EVERYTHING:
         return _fetch_everything(customer_id)
     try:
-        return [stripe_api.retrieve(object_id)]
+        found = stripe_api.retrieve(object_id)
     except ObjectMissing:
         return []  # deleted at Stripe; what the mirror knows of it stays, and the next full read tells the rest
+    card = (found.get("invoice_settings") or {}).get("default_payment_method")
+    if isinstance(card, str) and not mirror.knows_payment_method(card):
+        return [stripe_api.retrieve(card), found]
+    return [found]
 
 
 def _fetch_everything(customer_id: str) -> list[StripeObject]:
@@ -106,6 +110,8 @@ def _fetch_everything(customer_id: str) -> list[StripeObject]:
             continue
         for page in stripe_api.list_pages(path, params):
             found.extend(page)
+    subscriptions = [each for each in found if each["object"] == "subscription"]
+    found.extend(stripe_api.retrieve(product) for product in mirror.unknown_products(subscriptions))
     for charge in [each for each in found if each["object"] == "charge"]:
         if charge.get("amount_refunded"):
             found.extend(
