@@ -11,7 +11,8 @@ import httpx
 import pytest
 import stripe
 from django.conf import settings as django_settings
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
+from pytest_django.live_server_helper import LiveServer
 
 from adminops.demo.supervisor import Program, Supervisor, http_answers
 from tests import databases, environment
@@ -108,6 +109,15 @@ def sandbox(sandbox_server: Sandbox) -> Sandbox:
     """An empty sandbox Stripe; the settings already point to it."""
     sandbox_server.control("POST", "reset")
     return sandbox_server
+
+
+@pytest.fixture
+def arriving_webhooks(sandbox: Sandbox, live_server: LiveServer, settings: Settings) -> str:
+    """The sandbox sends its webhooks to the live server, really signed; the endpoint's address."""
+    url = f"{live_server.url}/webhooks/stripe/"
+    endpoint = sandbox.client.v1.webhook_endpoints.create({"url": url, "enabled_events": ["*"]})
+    settings.STRIPE_WEBHOOK_SECRETS = [endpoint.secret]
+    return url
 
 
 # -- The browser ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A PostgreSQL of their own, unless `DATABASE_URL` names one, and the address at w
 developer's own environment and `.env` have no say: nothing here can reach a real Stripe.
 """
 
+import atexit
 import contextlib
 import os
 import socket
@@ -16,7 +17,6 @@ VAR = Path(__file__).resolve().parent.parent / "var"
 STRIPE_KEY = "sk_test_sandboxsandboxsandboxsandbox"
 WEBHOOK_SECRET = "whsec_sandboxsandboxsandboxsandbox"
 
-_resources = contextlib.ExitStack()
 
 
 def free_port() -> int:
@@ -54,21 +54,13 @@ def prepare() -> None:
     if not os.environ.get("DATABASE_URL"):
         from adminops.demo.postgres import test_server
 
-        os.environ["DATABASE_URL"] = _resources.enter_context(test_server(VAR))
-
-
-def release() -> None:
-    """Stop what `prepare` started."""
-    _resources.close()
+        resources = contextlib.ExitStack()
+        os.environ["DATABASE_URL"] = resources.enter_context(test_server(VAR))
+        # Not a hook of pytest's: those are not called when it fails early.
+        atexit.register(resources.close)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
     """Come before pytest-django, which reads the settings in this very hook."""
     prepare()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    """Leave nothing running."""
-    release()

@@ -87,9 +87,9 @@ class Child:
 class Supervisor:
     """Owns every process it starts, until it has stopped it. A context manager; not for use by several threads.
 
-    With `take_signals`, Ctrl-C, SIGTERM and SIGHUP make the waiting methods raise `StopRequested`; a second one cuts
-    the stopping short. With `follow_parent`, so does the death of the process that started us (that is make: killed with
-    SIGKILL, it cannot say goodbye).
+    With `take_signals`, Ctrl-C, SIGTERM and SIGHUP make the waiting methods raise `StopRequested`; a second one
+    cuts the stopping short. With `follow_parent`, so does the death of the process that started us (that is make:
+    killed with SIGKILL, it cannot say goodbye).
     """
 
     def __init__(
