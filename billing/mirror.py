@@ -306,7 +306,7 @@ def payment_methods_of(customer_id: str) -> list[StripeObject]:
 
 def knows_payment_method(payment_method_id: str) -> bool:
     """Whether the mirror has read this payment method."""
-    return PaymentMethod.objects.filter(id=payment_method_id).exclude(created=None).exists()
+    return bool(PaymentMethod.objects.filter(id=payment_method_id).exclude(created=None).exists())
 
 
 def customer_of_charge(charge_id: str) -> str | None:

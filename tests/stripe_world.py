@@ -29,10 +29,10 @@ def make_price(
     amount: int = 2900,
     currency: str = "usd",
     interval: Any = "month",
-    **product: Any,
+    metadata: dict[str, str] | None = None,
 ) -> str:
     """A product and its recurring price; `amount` in minor units."""
-    made = client.v1.products.create({"name": "Team", **product})
+    made = client.v1.products.create({"name": "Team", "metadata": metadata or {}})
     price = client.v1.prices.create(
         {"product": made.id, "currency": currency, "unit_amount": amount, "recurring": {"interval": interval}}
     )
@@ -40,12 +40,7 @@ def make_price(
 
 
 def make_customer(
-    sandbox: Sandbox,
-    *,
-    seats: int = 8,
-    card: str = "pm_card_visa",
-    price: str | None = None,
-    **subscription: Any,
+    sandbox: Sandbox, *, seats: int = 8, card: str = "pm_card_visa", price: str | None = None
 ) -> World:
     """A customer with a card and a live subscription."""
     client = sandbox.client
@@ -54,7 +49,7 @@ def make_customer(
     method = client.v1.payment_methods.attach(card, {"customer": customer.id})
     client.v1.customers.update(customer.id, {"invoice_settings": {"default_payment_method": method.id}})
     made = client.v1.subscriptions.create(
-        {"customer": customer.id, "items": [{"price": price, "quantity": seats}], **subscription}  # type: ignore[typeddict-item]
+        {"customer": customer.id, "items": [{"price": price, "quantity": seats}]}
     )
     return World(customer.id, made.id, made["items"]["data"][0]["id"], price)
 

@@ -123,10 +123,10 @@ def test_an_object_that_cannot_be_read_keeps_its_traceback_and_delays_nobody(san
     assert (poisoned.state, poisoned.attempts) == ("pending", 1)
     assert "OutcomeUnknown" in poisoned.traceback
     assert poisoned.next_attempt_at > timezone.now()
-    row = CustomerSync.objects.get()
-    assert list(row.objects_wanted) == [invoice["id"]]
-    assert row.lease_token is None
-    assert row.done < row.wanted
+    inbox_row = CustomerSync.objects.get()
+    assert list(inbox_row.objects_wanted) == [invoice["id"]]
+    assert inbox_row.lease_token is None
+    assert inbox_row.done < inbox_row.wanted
 
     sandbox.control("DELETE", "faults")
     _make_everything_due()

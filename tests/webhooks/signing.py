@@ -7,7 +7,6 @@ import json
 import time
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from tests.environment import WEBHOOK_SECRET
@@ -39,7 +38,7 @@ def signature(body: bytes, *, secret: str = WEBHOOK_SECRET, at: int | None = Non
     return f"t={moment},v1={digest}"
 
 
-def deliver(client: Client, event: Any, **headers: str) -> HttpResponse:
+def deliver(client: Client, event: Any, **headers: str) -> Any:
     """Post `event` (bytes are sent as they are) the way Stripe does; `Stripe-Signature` is right unless told."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     return client.post(

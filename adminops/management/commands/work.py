@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, cast
 
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext_lazy as _
 from procrastinate.contrib.django import app
+from procrastinate.contrib.django.django_connector import DjangoConnector
 
 
 class Command(BaseCommand):
@@ -23,10 +24,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until SIGTERM or Ctrl-C; what is in hand gets ten seconds to end."""
-        with app.replace_connector(app.connector.get_worker_connector()) as worker_app:
+        connector = cast(DjangoConnector, app.connector).get_worker_connector()
+        with app.replace_connector(connector) as worker_app:
             asyncio.run(
                 worker_app.run_worker_async(
-                    queues=options["queues"] or None,
+                    **({"queues": options["queues"]} if options["queues"] else {}),
                     concurrency=options["concurrency"],
                     delete_jobs="successful",
                     shutdown_graceful_timeout=10,

@@ -1,0 +1,56 @@
+"""Settings that are missing or wrong are named in a sentence."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from adminops.checks import check_database, check_secret_key, check_stripe
+
+LIVE = "sk_live_" + "a" * 24
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "id_", "word"),
+    [
+        ("STRIPE_SECRET_KEY", "", "backoffice.W001", "STRIPE_SECRET_KEY"),
+        ("STRIPE_SECRET_KEY", "pk_test_" + "a" * 24, "backoffice.E001", "publishable"),
+        ("STRIPE_SECRET_KEY", "secret", "backoffice.E002", "STRIPE_SECRET_KEY"),
+        ("STRIPE_WEBHOOK_SECRETS", [], "backoffice.W002", "STRIPE_WEBHOOK_SECRETS"),
+        ("STRIPE_WEBHOOK_SECRETS", ["whsec_1", "sk_test_1"], "backoffice.E003", "1 value"),
+        ("STRIPE_API_BASE", "localhost:12111", "backoffice.E004", "STRIPE_API_BASE"),
+        ("STRIPE_API_BASE", "https://api.stripe.com/", "backoffice.E004", "STRIPE_API_BASE"),
+        ("STRIPE_API_BASE", "http://stripe.example", "backoffice.E006", "unencrypted"),
+    ],
+)
+def test_each_wrong_stripe_setting_is_named(
+    settings: Settings, name: str, value: Any, id_: str, word: str
+) -> None:
+    setattr(settings, name, value)
+    (message,) = check_stripe(None)
+    assert message.id == id_
+    assert word in message.msg
+    assert message.hint
+
+
+def test_a_live_key_and_another_address_than_stripes_do_not_go_together(settings: Settings) -> None:
+    settings.STRIPE_SECRET_KEY, settings.STRIPE_LIVE_MODE = LIVE, True
+    (message,) = check_stripe(None)
+    assert message.id == "backoffice.E005"
+
+
+def test_the_settings_of_these_tests_are_right() -> None:
+    assert check_stripe(None) == check_database(None) == check_secret_key(None) == []
+
+
+def test_another_database_than_postgresql_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    (message,) = check_database(None)
+    assert "PostgreSQL" in message.msg
+
+
+def test_a_missing_secret_key_is_named(settings: Settings) -> None:
+    settings.SECRET_KEY = ""
+    (message,) = check_secret_key(None)
+    assert "SECRET_KEY" in message.msg
