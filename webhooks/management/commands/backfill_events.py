@@ -1,0 +1,82 @@
+"""`manage.py backfill_events --since 3d`: take in the events that Stripe never managed to deliver."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from billing.errors import StripeError
+from webhooks.backfill import LISTED, Backfill, backfill_events
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(text: str) -> datetime.datetime:
+    """`30d`, `12h`, `45m` ago, or an ISO date or time (in the current time zone where it names none)."""
+    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        return timezone.now() - datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither like 30d, 12h or 45m nor an ISO date"
+        ) from None
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+class Command(BaseCommand):
+    """Reads Stripe's list of events. Run it as often as you like, with overlap: a known event changes nothing."""
+
+    help = "Take in the events since a moment that Stripe never managed to deliver. Exit status 0, or 2 on failure."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The moment is required: it decides how much is read."""
+        parser.add_argument(
+            "--since", type=moment, required=True, help="30d, 12h, 45m, or an ISO date; at most 30 days ago"
+        )
+        parser.add_argument("--json", action="store_true", help="one JSON object, and nothing else")
+
+    def handle(self, *args: Any, since: datetime.datetime, json: bool, **options: Any) -> None:
+        """Read, and say how far it is after each day."""
+        progress = Backfill(since, timezone.now())
+        failure = ""
+        if not json and timezone.now() - since > LISTED + datetime.timedelta(minutes=1):
+            self.stdout.write("Stripe lists events of the last 30 days only; earlier ones are out of reach.")
+        try:
+            for progress in backfill_events(since):
+                if not json and self.stdout.isatty():
+                    self.stdout.write(f"{progress.read:>7} events read", ending="\r")
+        except StripeError as error:
+            failure = f"{error} ({error.detail})"
+        if json:
+            self._write_json(progress, failure)
+        else:
+            self.stdout.write(
+                f"{progress.read} events since {progress.since:%Y-%m-%d %H:%M}: {progress.new} new"
+                f" ({progress.settled} of them settled already), {progress.known} known."
+            )
+            if progress.unreadable:
+                self.stderr.write(f"Left out, because unreadable: {', '.join(progress.unreadable)}")
+            if failure:
+                self.stderr.write(failure)
+        if failure or progress.unreadable:
+            sys.exit(2)
+
+    def _write_json(self, progress: Backfill, failure: str) -> None:
+        report = {
+            "since": progress.since.isoformat(),
+            "read": progress.read,
+            "new": progress.new,
+            "settled": progress.settled,
+            "known": progress.known,
+            "unreadable": progress.unreadable,
+            "failure": failure,
+        }
+        self.stdout.write(json.dumps(report, indent=2))
