@@ -16,6 +16,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections, transaction
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.migrations.executor import MigrationExecutor
 from psycopg import sql
 
@@ -43,17 +44,18 @@ def drop(name: str) -> None:
 def flush_around_triggers() -> None:
     """Let the flush after a transactional test empty the tables whose triggers refuse DELETE and TRUNCATE.
 
-    They are there to keep the ledger append-only, also in tests; only the flush goes around them.
+    They are there to keep the ledger append-only, also in tests; only the flush goes around them. It is the class that
+    is changed: beside a browser test, Django makes itself another connection.
     """
-    flush = connection.ops.execute_sql_flush
+    flush = DatabaseOperations.execute_sql_flush
 
-    def execute_sql_flush(sql_list: Iterable[str]) -> None:
+    def execute_sql_flush(self: DatabaseOperations, sql_list: Iterable[str]) -> None:
         with transaction.atomic():
-            with connection.cursor() as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.execute("SET LOCAL session_replication_role = replica")
-            flush(sql_list)
+            flush(self, sql_list)
 
-    connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+    DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[assignment, method-assign]
 
 
 def _template(server: psycopg.Connection) -> str:
