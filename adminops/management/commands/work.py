@@ -24,13 +24,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until SIGTERM or Ctrl-C; what is in hand gets ten seconds to end."""
-        connector = cast(DjangoConnector, app.connector).get_worker_connector()
-        with app.replace_connector(connector) as worker_app:
-            asyncio.run(
-                worker_app.run_worker_async(
-                    **({"queues": options["queues"]} if options["queues"] else {}),
-                    concurrency=options["concurrency"],
-                    delete_jobs="successful",
-                    shutdown_graceful_timeout=10,
-                )
+        asyncio.run(_work(options["queues"], options["concurrency"]))
+
+
+async def _work(queues: list[str] | None, concurrency: int) -> None:
+    connector = cast(DjangoConnector, app.connector).get_worker_connector()
+    with app.replace_connector(connector) as worker_app:
+        async with worker_app.open_async():
+            await worker_app.run_worker_async(
+                **({"queues": queues} if queues else {}),
+                concurrency=concurrency,
+                delete_jobs="successful",
+                shutdown_graceful_timeout=10,
             )
