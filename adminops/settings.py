@@ -104,6 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 # HTTPS is assumed unless DEBUG is on or HTTPS=off says that this is somebody's own machine.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -144,7 +145,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "adminops.admin.site.environment",
     "STYLES": ["adminops.admin.site.stylesheet"],
-    "SCRIPTS": ["adminops.admin.site.script"],
+    "SCRIPTS": ["adminops.admin.site.alpine_scope", "adminops.admin.site.script"],
     # Its search of models is unbounded; ours is the search box of each list.
     "COMMAND": {"search_models": False, "show_history": False},
     "SIDEBAR": {

@@ -1,12 +1,98 @@
-"""The admin site: Unfold's, with our name."""
+"""The admin site: Unfold's, with our name, our navigation and the word for the Stripe we talk to."""
 
-from django.utils.translation import gettext_lazy as _
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.sites import UnfoldAdminSite
+
+STRIPE_ITSELF = "https://api.stripe.com"
 
 
 class BackOfficeSite(UnfoldAdminSite):
     """Where staff work."""
 
-    site_title = _("Back office")
-    site_header = _("Back office")
-    index_title = _("Home")
+    site_title = gettext_lazy("Back office")
+    site_header = gettext_lazy("Back office")
+    index_title = gettext_lazy("Home")
+
+
+def environment(request: HttpRequest) -> list[str]:
+    """Which Stripe this is, as a word and a tone, on every page: money moves for real only in "Live"."""
+    if settings.STRIPE_API_BASE != STRIPE_ITSELF:
+        return [_("Sandbox"), "info"]
+    if settings.STRIPE_LIVE_MODE:
+        return [_("Live"), "danger"]
+    return [_("Test mode"), "warning"]
+
+
+def stylesheet(request: HttpRequest) -> str:
+    """Our own styles, after Unfold's."""
+    return static("adminops/backoffice.css")
+
+
+def alpine_scope(request: HttpRequest) -> str:
+    """What the theme's templates call by name, for an Alpine that evaluates nothing."""
+    return static("adminops/alpine_scope.js")
+
+
+def script(request: HttpRequest) -> str:
+    """Our own script, on every page; it looks for what it can help with."""
+    return static("adminops/backoffice.js")
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar. A page that this person may not see is not in it."""
+
+    def item(title: str, icon: str, model: str) -> dict[str, Any]:
+        app_label, name = model.split(".")
+        permission = f"{app_label}.view_{name}"
+        change = f"{app_label}.change_{name}"
+        return {
+            "title": title,
+            "icon": icon,
+            "link": reverse(f"admin:{app_label}_{name}_changelist"),
+            "permission": lambda request: request.user.has_perm(permission) or request.user.has_perm(change),
+        }
+
+    from adminops.admin.mirror import MIRROR_PAGES
+
+    return [
+        {
+            "items": [{"title": _("Home"), "icon": "home", "link": reverse("admin:index")}],
+        },
+        {
+            "title": _("Customers"),
+            "items": [
+                item(_("Organizations"), "domain", "organizations.organization"),
+                item(_("Members"), "group", "organizations.membership"),
+            ],
+        },
+        {
+            "title": _("Billing"),
+            "items": [item(_("Subscription events"), "history", "billing.subscriptionevent")],
+        },
+        {
+            "title": _("Stripe mirror"),
+            "collapsible": True,
+            "items": [
+                item(page.title, page.icon, f"djstripe.{page.model_name}")
+                for page in MIRROR_PAGES
+                if apps.is_installed("djstripe") and page.in_navigation
+            ],
+        },
+        {
+            "title": _("People"),
+            "items": [
+                item(_("Users"), "badge", "auth.user"),
+                item(_("Groups"), "groups", "auth.group"),
+            ],
+        },
+    ]

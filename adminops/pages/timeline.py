@@ -1,0 +1,154 @@
+"""An organization's history in words: the ledger, newest first, as a colleague reads it a year later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from adminops.pages.badges import Badge, event_badge
+from billing.models import SubscriptionEvent
+from billing.money import format_money
+
+# Stripe's names of what happened, and ours, in words. One without words is shown by its name.
+TYPES: dict[str, Promise] = {
+    "change_seats": gettext_lazy("Seats changed"),
+    "customer.created": gettext_lazy("Customer created at Stripe"),
+    "customer.updated": gettext_lazy("Customer's details changed"),
+    "customer.deleted": gettext_lazy("Customer deleted at Stripe"),
+    "customer.subscription.created": gettext_lazy("Subscription started"),
+    "customer.subscription.updated": gettext_lazy("Subscription changed"),
+    "customer.subscription.deleted": gettext_lazy("Subscription ended"),
+    "customer.subscription.paused": gettext_lazy("Subscription paused"),
+    "customer.subscription.resumed": gettext_lazy("Subscription resumed"),
+    "customer.subscription.trial_will_end": gettext_lazy("Trial ends in three days"),
+    "invoice.created": gettext_lazy("Invoice drafted"),
+    "invoice.finalized": gettext_lazy("Invoice issued"),
+    "invoice.paid": gettext_lazy("Invoice paid"),
+    "invoice.payment_succeeded": gettext_lazy("Invoice paid"),
+    "invoice.payment_failed": gettext_lazy("Payment of an invoice failed"),
+    "invoice.payment_action_required": gettext_lazy("Payment waits for the customer"),
+    "invoice.upcoming": gettext_lazy("Next invoice announced"),
+    "invoice.updated": gettext_lazy("Invoice changed"),
+    "invoice.voided": gettext_lazy("Invoice voided"),
+    "invoice.marked_uncollectible": gettext_lazy("Invoice written off"),
+    "charge.succeeded": gettext_lazy("Payment received"),
+    "charge.failed": gettext_lazy("Payment failed"),
+    "charge.refunded": gettext_lazy("Payment refunded"),
+    "charge.dispute.created": gettext_lazy("Payment disputed"),
+    "charge.dispute.updated": gettext_lazy("Dispute changed"),
+    "charge.dispute.closed": gettext_lazy("Dispute closed"),
+    "refund.created": gettext_lazy("Refund started"),
+    "refund.updated": gettext_lazy("Refund changed"),
+    "refund.failed": gettext_lazy("Refund failed"),
+    "payment_intent.succeeded": gettext_lazy("Payment received"),
+    "payment_intent.payment_failed": gettext_lazy("Payment failed"),
+    "payment_method.attached": gettext_lazy("Card added"),
+    "payment_method.detached": gettext_lazy("Card removed"),
+    "payment_method.updated": gettext_lazy("Card changed"),
+    "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
+}
+
+# Families for filtering: the first words of a type, with the types we know in it.
+FAMILIES: dict[str, tuple[Promise, tuple[str, ...]]] = {
+    "staff": (gettext_lazy("Staff operations"), ()),
+    "customer.subscription.": (gettext_lazy("Subscriptions"), ()),
+    "customer.": (gettext_lazy("Customers"), ()),
+    "invoice.": (gettext_lazy("Invoices"), ()),
+    "charge.": (gettext_lazy("Payments"), ()),
+    "refund.": (gettext_lazy("Refunds"), ()),
+    "charge.dispute.": (gettext_lazy("Disputes"), ()),
+    "payment_method.": (gettext_lazy("Payment methods"), ()),
+}
+
+
+def type_in_words(type_: str) -> str:
+    """What kind of thing happened: "Invoice paid"."""
+    return str(TYPES.get(type_, type_))
+
+
+def types_of_family(prefix: str) -> list[str]:
+    """The types we have words for that begin so; disputes are their own family, not payments."""
+    names = [name for name in TYPES if name.startswith(prefix)]
+    if prefix == "charge.":
+        names = [name for name in names if not name.startswith("charge.dispute.")]
+    if prefix == "customer.":
+        names = [name for name in names if name.count(".") == 1]
+    return names
+
+
+def status_in_words(status: str | None) -> str:
+    """Stripe's `past_due` as "past due"."""
+    return (status or "").replace("_", " ")
+
+
+def change_of_quantity(event: SubscriptionEvent) -> str:
+    """ "8 → 12", or the one that is known."""
+    return _arrow(event.previous_quantity, event.quantity)
+
+
+def change_of_status(event: SubscriptionEvent) -> str:
+    """ "active → past due", or the one that is known."""
+    return _arrow(status_in_words(event.previous_status), status_in_words(event.status))
+
+
+def _arrow(before: object, after: object) -> str:
+    if before not in (None, "") and after not in (None, "") and before != after:
+        return f"{before} → {after}"
+    return str(after) if after not in (None, "") else ""
+
+
+def sentence(event: SubscriptionEvent) -> str:
+    """What happened, in one line. What we ourselves did says it in its own message."""
+    if event.source != SubscriptionEvent.Source.STRIPE and event.message:
+        return event.message
+    parts = [type_in_words(event.type)]
+    if event.previous_quantity is not None and event.previous_quantity != event.quantity:
+        parts.append(_("%(change)s seats") % {"change": change_of_quantity(event)})
+    if event.previous_status and event.previous_status != event.status:
+        parts.append(change_of_status(event))
+    if event.amount is not None and event.currency:
+        parts.append(format_money(event.amount, event.currency))
+    return ", ".join(parts)
+
+
+def by_whom(event: SubscriptionEvent) -> str:
+    """Who did it: a colleague by name, Stripe, or the back office itself."""
+    if event.source == SubscriptionEvent.Source.STAFF:
+        return event.actor_label or _("staff")
+    return str(SubscriptionEvent.Source(event.source).label)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a timeline."""
+
+    event: SubscriptionEvent
+    when: datetime
+    sentence: str
+    by: str
+    badge: Badge
+    url: str
+    needs_a_look: bool
+
+
+def lines(events: Iterable[SubscriptionEvent]) -> list[Line]:
+    """Events as lines, in the order given."""
+    quiet = {SubscriptionEvent.State.DONE, SubscriptionEvent.State.IGNORED}
+    return [
+        Line(
+            event=event,
+            when=event.occurred_at or event.created_at,
+            sentence=sentence(event),
+            by=by_whom(event),
+            badge=event_badge(event),
+            url=reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
+            needs_a_look=event.state not in quiet,
+        )
+        for event in events
+    ]

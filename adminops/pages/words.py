@@ -1,0 +1,59 @@
+"""Dates and spans in the few words that fit a cell."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+
+def short_date(moment: datetime) -> str:
+    """ "12 Dec", with the year only where it is not this one."""
+    local = timezone.localtime(moment)
+    return date_format(local, "j M" if local.year == timezone.localtime().year else "j M Y")
+
+
+def short_moment(moment: datetime) -> str:
+    """ "today 14:02", "12 Nov 00:00"."""
+    local = timezone.localtime(moment)
+    if local.date() == timezone.localdate():
+        return _("today %(time)s") % {"time": date_format(local, "H:i")}
+    return f"{short_date(moment)} {date_format(local, 'H:i')}"
+
+
+def exact_moment(moment: datetime) -> str:
+    """To the second and with its time zone, for whoever hovers."""
+    return date_format(timezone.localtime(moment), "j F Y, H:i:s T")
+
+
+def ago(moment: datetime) -> str:
+    """How long ago, coarsely: "now", "5 min", "2 h", "9 d", "3 mo", "2 y"."""
+    minutes = int((timezone.now() - moment).total_seconds() // 60)
+    if minutes < 1:
+        return _("now")
+    if minutes < 60:
+        return _("%(count)d min") % {"count": minutes}
+    if minutes < 48 * 60:
+        return _("%(count)d h") % {"count": minutes // 60}
+    days = minutes // (24 * 60)
+    if days < 60:
+        return _("%(count)d d") % {"count": days}
+    if days < 730:
+        return _("%(count)d mo") % {"count": days // 30}
+    return _("%(count)d y") % {"count": days // 365}
+
+
+def days_since(moment: datetime) -> str:
+    """ "9 days", or "today"."""
+    days = (timezone.localdate() - timezone.localtime(moment).date()).days
+    if days < 1:
+        return _("today")
+    return ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
+
+
+def from_unix(seconds: float | None) -> datetime | None:
+    """Stripe's time as ours."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)
