@@ -187,7 +187,7 @@ def _change_items(
     outcome = ""
     items = list(items_of(subscription))
     prorating = behavior != "none" and subscription["status"] != "trialing" and not reset
-    credits_first: list[tuple[Object, Object | None]] = []
+    differing: list[tuple[Object, Object | None]] = []
     for index, change in enumerate(given):
         param = f"items[{index}]"
         old = None
@@ -201,7 +201,7 @@ def _change_items(
             if old is None:
                 raise invalid("You must pass the id of the item to delete.", param=f"{param}[id]")
             items.remove(old)
-            credits_first.append((old, None))
+            differing.append((old, None))
             continue
         new = _changed(world, subscription, old, change, param, at)
         if old is None:
@@ -209,23 +209,23 @@ def _change_items(
         else:
             items[items.index(old)] = new
         if _amounts_differ(old, new):
-            credits_first.append((old or new, new))
+            differing.append((old or new, new))
     if not items:
         raise invalid("A subscription must have at least one active item.", param="items")
     if len(items) > MOST_ITEMS or len({item["price"]["id"] for item in items}) < len(items):
         raise invalid("Cannot add multiple subscription items with the same price.", param="items")
     set_items(world, subscription, items)
-    for old, new in credits_first:
+    for was, becomes in differing:
         if prorating:
-            if old is not new:
-                credit(world, subscription, old, at)
-            if new is not None:
-                charge(world, subscription, new, at)
+            if was is not becomes:
+                credit(world, subscription, was, at)
+            if becomes is not None:
+                charge(world, subscription, becomes, at)
             outcome = "changed"
-        if new is not None and _restarts(subscription, old, new):
+        if becomes is None:
+            world.note(was["id"], debits=[])
+        elif _restarts(subscription, was, becomes):
             outcome = "reset"
-        if new is None:
-            world.note(old["id"], debits=[])
     return outcome
 
 
