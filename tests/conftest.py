@@ -29,7 +29,7 @@ def django_db_setup(
     name = f"test_{os.getpid()}_{worker}"
     with django_db_blocker.unblock():
         databases.create(name)
-        databases.flush_around_triggers()
+        databases.flush_everything()
     yield
     with django_db_blocker.unblock():
         databases.drop(name)

@@ -7,6 +7,8 @@ import pytest
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from playwright.sync_api import Page, expect
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.models import ProcrastinateJob
 from pytest_django.live_server_helper import LiveServer
 
 from billing.models import SubscriptionEvent
@@ -30,11 +32,11 @@ def test_the_sandbox_is_where_the_settings_say_and_empty(sandbox: Sandbox) -> No
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("turn", ["first", "second"])
-def test_a_transactional_test_finds_the_ledger_empty_though_it_refuses_deletion(turn: str) -> None:
+def test_a_transactional_test_finds_every_table_empty_though_the_ledger_refuses_deletion(turn: str) -> None:
+    assert SubscriptionEvent.objects.count() == ProcrastinateJob.objects.count() == 0
+    SubscriptionEventFactory.create()
+    app.configure_task("billing.tasks.sync_customer").defer(customer_id="cus_1")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM billing_subscriptionevent")
-        assert cursor.fetchone() == (0,)
-        SubscriptionEventFactory.create()
         with pytest.raises(DatabaseError), transaction.atomic():
             cursor.execute("DELETE FROM billing_subscriptionevent")
 
