@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 class AdminOpsConfig(AppConfig):
     name = "adminops"
+    default = True
     verbose_name = _("Back office")
 
     def ready(self) -> None:

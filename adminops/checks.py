@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
 
 from billing.stripe_api import KEY_FORMAT
 
@@ -95,20 +94,6 @@ def _address() -> CheckMessage | None:
 _STRIPE_CHECKS: tuple[Callable[[], CheckMessage | None], ...] = (_key, _secrets, _address)
 
 
-@register(Tags.database)
-def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """The database must be PostgreSQL: locks, triggers and search are built on it."""
-    if connection.vendor == "postgresql":
-        return []
-    return [
-        Error(
-            f"DATABASE_URL names another database than PostgreSQL ({connection.vendor}).",
-            hint="It looks like postgres://user:password@host:5432/name.",
-            id="backoffice.E007",
-        )
-    ]
-
-
 @register()
 def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Django says only that SECRET_KEY must not be empty, and only once something needs it."""
@@ -119,6 +104,6 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         Error(
             "SECRET_KEY is not set.",
             hint="Put 50 or more random characters there: python -c 'import secrets; print(secrets.token_urlsafe(50))'",
-            id="backoffice.E008",
+            id="backoffice.E007",
         )
     ]
