@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 import stripe
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ class Server:
     def __init__(self, port: int, *arguments: str) -> None:
         self.base = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "billing.sandbox", "--port", str(port), *arguments]
+        self.sessions: list[requests.Session] = []
         self.process = subprocess.Popen(command, cwd=ROOT)
         self.control = httpx.Client(base_url=f"{self.base}/_sandbox", timeout=60)
         for _ in range(200):
@@ -39,12 +41,15 @@ class Server:
                 time.sleep(0.05)
         raise RuntimeError("the sandbox did not start")
 
-    def client(self, **options: Any) -> stripe.StripeClient:
+    def client(self, *, key: str = KEY, timeout: float = 30, **options: Any) -> stripe.StripeClient:
         """The real client, which retries nothing by itself unless told."""
-        options = {"max_network_retries": 0, **options}
-        return stripe.StripeClient(KEY, base_addresses={"api": self.base}, **options)
+        session = requests.Session()
+        self.sessions.append(session)
+        http = stripe.RequestsClient(timeout=timeout, session=session)
+        options = {"max_network_retries": 0, "http_client": http, **options}
+        return stripe.StripeClient(key, base_addresses={"api": self.base}, **options)
 
-    def tell(self, path: str, **body: Any) -> Any:
+    def tell(self, path: str, /, **body: Any) -> Any:
         """POST to the control API."""
         answer = self.control.post(path, json=body)
         assert answer.status_code == 200, answer.text
@@ -62,7 +67,13 @@ class Server:
         """As an operator would."""
         self.process.terminate()
         self.process.wait(10)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of every connection."""
         self.control.close()
+        for session in self.sessions:
+            session.close()
 
 
 @pytest.fixture(scope="session")

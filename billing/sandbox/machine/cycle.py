@@ -1,13 +1,7 @@
 """What happens to a subscription by itself: the end of a trial, renewal, and the cancellation that was asked for."""
 
-from billing.sandbox.machine.invoices import (
-    HOUR,
-    draft,
-    pending_items,
-    recurring_line,
-    set_lines,
-    sweep,
-)
+from billing.sandbox.machine.invoices import HOUR, draft
+from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, method_for
 from billing.sandbox.machine.status import ENDED, end
 from billing.sandbox.periods import DAY, period_end

@@ -5,7 +5,8 @@ from typing import Any
 from billing.sandbox.errors import invalid
 from billing.sandbox.machine.changes import apply, check_changeable
 from billing.sandbox.machine.cycle import cycle_invoice, items_of, roll
-from billing.sandbox.machine.invoices import HOUR, apply_balance, draft, pending_items, set_lines, sweep
+from billing.sandbox.machine.invoices import HOUR, apply_balance, draft
+from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.proration import credit
 from billing.sandbox.machine.signup import create
 from billing.sandbox.machine.status import ENDED

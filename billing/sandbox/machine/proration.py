@@ -7,7 +7,7 @@ really debited, one credit for each debit; classic billing credits the present p
 from fractions import Fraction
 from typing import Any
 
-from billing.sandbox.machine.invoices import pricing
+from billing.sandbox.machine.lines import pricing
 from billing.sandbox.machine.pricing import is_metered, price_amount, proration_name
 from billing.sandbox.money import round_half_up
 from billing.sandbox.periods import day_name

@@ -31,7 +31,6 @@ def refund(
         "currency": charge["currency"],
         "destination_details": {
             "card": {
-                "reference": None,
                 "reference_status": "pending",
                 "reference_type": "acquirer_reference_number",
                 "type": "refund",
@@ -59,6 +58,8 @@ def refund(
     world.emit("refund.created", made)
     world.emit("charge.refunded", charge)
     clock = world.clock_of(charge["customer"])
+    if not pending:
+        world.schedule(now + 2, "refund_reference", made["id"], clock)
     if after in ("pending_refund", "refund_fail"):
         world.schedule(now + DAY, after, made["id"], clock)
     return made
@@ -84,12 +85,23 @@ def _count(world: World, charge: Object, amount: int) -> None:
     world.update(charge, amount_refunded=refunded, refunded=refunded == charge["amount"])
 
 
-def tell(world: World, made: Object) -> None:
+def tell(world: World, made: Object, previous: dict[str, Any]) -> None:
     """Both of Stripe's words for a changed refund."""
-    previous: dict[str, Any] = {"status": "pending"}
     world.settle(made)
     world.emit("refund.updated", made, previous=previous)
     world.emit("charge.refund.updated", made, previous=previous)
+
+
+@job("refund_reference")
+def learn_reference(world: World, id: str) -> None:
+    """Moments after a card refund its network reference is known, and told."""
+    made = world.find("refund", id)
+    if made:
+        old = made["destination_details"]
+        known = {**old["card"], "reference": world.secret(15), "reference_status": "available"}
+        world.update(made, destination_details={**old, "card": known})
+        previous = {"destination_details": {"card": {"reference": None, "reference_status": "pending"}}}
+        tell(world, made, previous)
 
 
 @job("pending_refund")
@@ -99,7 +111,7 @@ def arrive(world: World, id: str) -> None:
     if made and made["status"] == "pending":
         world.update(made, status="succeeded")
         made.pop("pending_reason", None)
-        tell(world, made)
+        tell(world, made, {"status": "pending"})
 
 
 @job("refund_fail")
@@ -120,7 +132,7 @@ def cancel(world: World, made: Object) -> Object:
     if made["status"] not in ("pending", "requires_action"):
         raise invalid(f"Refund {made['id']} cannot be canceled because its status is {made['status']}.")
     _undo(world, made, world.get("charge", made["charge"]), status="canceled")
-    tell(world, made)
+    tell(world, made, {"status": "pending"})
     return made
 
 

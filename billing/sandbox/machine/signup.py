@@ -5,7 +5,8 @@ from typing import Any
 from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_trial, set_items
-from billing.sandbox.machine.invoices import HOUR, draft, pending_items, recurring_line, set_lines, sweep
+from billing.sandbox.machine.invoices import HOUR, draft
+from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.params import merged

@@ -1,6 +1,6 @@
 """The shortened first period of a subscription that is anchored at a later day."""
 
-from billing.sandbox.machine.invoices import line_parent, pricing, recurring_line
+from billing.sandbox.machine.lines import line_parent, pricing, recurring_line
 from billing.sandbox.machine.proration import share
 from billing.sandbox.table import Object
 from billing.sandbox.world import World

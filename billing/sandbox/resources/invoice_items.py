@@ -5,7 +5,7 @@ from fractions import Fraction
 from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE_BY_TIME, page
-from billing.sandbox.machine.invoices import pricing, set_lines, sweep
+from billing.sandbox.machine.lines import pricing, set_lines, sweep
 from billing.sandbox.machine.pricing import product_name
 from billing.sandbox.machine.proration import new_item
 from billing.sandbox.money import round_half_up

@@ -7,15 +7,8 @@ from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page, page_of
 from billing.sandbox.machine.cycle import invoice_pending
-from billing.sandbox.machine.invoices import (
-    draft,
-    finalize,
-    mark_uncollectible,
-    pending_items,
-    set_lines,
-    sweep,
-    void,
-)
+from billing.sandbox.machine.invoices import draft, finalize, mark_uncollectible, void
+from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, open_payment, pay, settle
 from billing.sandbox.machine.preview import preview_change, preview_customer, preview_signup
 from billing.sandbox.machine.signup import owned_method

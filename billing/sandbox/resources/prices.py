@@ -84,7 +84,6 @@ def new_price(world: World, params: dict[str, Any], product: str) -> Object:
             "interval_count": 1,
             "meter": None,
             "usage_type": "licensed",
-            "trial_period_days": None,
             **given,
         }
     scheme = params.get("billing_scheme", "per_unit")

@@ -45,7 +45,6 @@ def create_product(call: Call) -> Object:
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
-        "type": "service",
         "unit_label": None,
         "updated": now,
         "url": None,

@@ -1,0 +1,176 @@
+"""Lines of invoices: for whole periods, for what was pending, and the totals they make."""
+
+from typing import Any
+
+from billing.sandbox.machine.pricing import is_metered, line_description, price_amount, product_name
+from billing.sandbox.money import round_half_up
+from billing.sandbox.table import Object
+from billing.sandbox.world import World
+
+
+def line(
+    world: World, invoice: Object, *, amount: int, description: str | None, period: Object, **fields: Any
+) -> Object:
+    """A line in Stripe's shape, not yet on the invoice."""
+    made: Object = {
+        "id": world.new_id("line_item"),
+        "object": "line_item",
+        "amount": amount,
+        "currency": invoice["currency"],
+        "description": description,
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": invoice["id"],
+        "livemode": False,
+        "metadata": {},
+        "parent": None,
+        "period": period,
+        "pretax_credit_amounts": [],
+        "pricing": None,
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "subscription": None,
+        "subtotal": amount,
+        "taxes": [],
+    }
+    made.update(fields)
+    return made
+
+
+def recurring_line(
+    world: World, invoice: Object, subscription: Object, item: Object, *, free: bool = False
+) -> Object:
+    """The line for a whole period of an item; `free` for a trial. Remembers what was debited, for later credits."""
+    price, quantity = item["price"], item.get("quantity", 0)
+    amount = 0 if free or is_metered(price) else round_half_up(price_amount(price, quantity))
+    start, end = item["current_period_start"], item["current_period_end"]
+    words = (
+        f"Free trial for {quantity} × {product_name(world, price)}"
+        if free
+        else line_description(world, price, quantity)
+    )
+    unit = "0" if free else price["unit_amount_decimal"]
+    made = line(
+        world,
+        invoice,
+        amount=amount,
+        description=words,
+        period={"start": start, "end": end},
+        parent=line_parent(subscription["id"], item["id"]),
+        pricing=pricing(price, unit),
+        quantity=quantity,
+        quantity_decimal=str(quantity),
+        subscription=subscription["id"],
+        metadata=dict(subscription["metadata"]),
+    )
+    owed = {"price": price["id"], "quantity": quantity, "start": start, "end": end}
+    debits = [] if free or is_metered(price) else [{**owed, "invoice": invoice["id"], "line": made["id"]}]
+    world.note(item["id"], debits=debits)
+    return made
+
+
+def line_parent(
+    subscription: str, item: str, *, invoice_item: str | None = None, credited: Object | None = None
+) -> Object:
+    """Where a subscription's line comes from."""
+    return {
+        "type": "subscription_item_details",
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": invoice_item,
+            "proration": invoice_item is not None,
+            "proration_details": {"credited_items": credited},
+            "subscription": subscription,
+            "subscription_item": item,
+        },
+    }
+
+
+def pricing(price: Object, unit: str | None) -> Object:
+    """A line's `pricing`."""
+    return {
+        "type": "price_details",
+        "price_details": {"price": price["id"], "product": price["product"]},
+        "unit_amount_decimal": unit,
+    }
+
+
+def set_lines(world: World, invoice: Object, lines: list[Object]) -> None:
+    """Replace an invoice's lines and compute its totals."""
+    total = sum(each["amount"] for each in lines)
+    world.update(
+        invoice,
+        lines={**invoice["lines"], "data": lines, "total_count": len(lines)},
+        subtotal=total,
+        subtotal_excluding_tax=total,
+        total=total,
+        total_excluding_tax=total,
+        amount_due=max(total, 0),
+        amount_remaining=max(total, 0),
+    )
+
+
+def pending_items(world: World, customer: str, subscription: str | None) -> list[Object]:
+    """Invoice items that wait for an invoice, oldest first: a subscription's, or the customer's own."""
+    table = world.tables["invoiceitem"]
+    waiting = [item for item in table.newest_first("customer", customer) if item["invoice"] is None]
+    return [item for item in reversed(waiting) if _subscription_of_item(item) == subscription]
+
+
+def _subscription_of_item(item: Object) -> str | None:
+    return item["parent"]["subscription_details"]["subscription"] if item["parent"] else None
+
+
+def sweep(world: World, invoice: Object, items: list[Object]) -> list[Object]:
+    """Lines for pending items, which from now on belong to the invoice."""
+    lines = []
+    for item in items:
+        side = world.side.get(item["id"], {})
+        if _subscription_of_item(item):
+            parent = line_parent(
+                item["parent"]["subscription_details"]["subscription"],
+                side["item"],
+                invoice_item=item["id"],
+                credited=side.get("credited"),
+            )
+        else:
+            details = {
+                "invoice_item": item["id"],
+                "proration": False,
+                "proration_details": None,
+                "subscription": None,
+            }
+            parent = {
+                "type": "invoice_item_details",
+                "invoice_item_details": details,
+                "subscription_item_details": None,
+            }
+        made = line(
+            world,
+            invoice,
+            amount=item["amount"],
+            description=item["description"],
+            period=item["period"],
+            discountable=item["discountable"],
+            metadata=item["metadata"],
+            parent=parent,
+            pricing=item["pricing"],
+            quantity=item["quantity"],
+            quantity_decimal=item["quantity_decimal"],
+            subscription=_subscription_of_item(item),
+        )
+        world.update(item, invoice=invoice["id"])
+        world.settle(item)
+        _debit_was_invoiced(world, side.get("item"), item["id"], invoice["id"], made["id"])
+        lines.append(made)
+    return lines
+
+
+def _debit_was_invoiced(world: World, item: str | None, invoice_item: str, invoice: str, line: str) -> None:
+    debits = world.side.get(item or "", {}).get("debits", [])
+    if any(debit.get("invoice_item") == invoice_item for debit in debits):
+        named = {"invoice": invoice, "line": line}
+        world.note(
+            item or "", debits=[d | named if d.get("invoice_item") == invoice_item else d for d in debits]
+        )
