@@ -146,6 +146,9 @@ UNFOLD = {
     "SITE_HEADER": "Back office",
     "SITE_SYMBOL": "receipt_long",
     "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "adminops.admin.site.favicon"},
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "adminops.admin.site.environment",

@@ -72,14 +72,14 @@ class FamilyFilter(RadioFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(prefix, title) for prefix, title in timeline.FAMILIES.items()]
+        return list(timeline.FAMILIES.items())
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()
         return queryset.filter(type__in=timeline.types_of_family(value)) if value else queryset
 
 
-class EndlessPaginator(Paginator):  # type: ignore[type-arg]
+class EndlessPaginator(Paginator):
     """A paginator that counts nothing; `KeysetChangeList` cuts the pages."""
 
     template_name = "adminops/keyset_pagination.html"
@@ -262,7 +262,10 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         context: dict[str, Any] = {}
         if event is not None:
             context = event_context(event, sees_tracebacks=request.user.has_perm(SEE_TRACEBACKS))
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+        return response
 
 
 def search(queryset: QuerySet[SubscriptionEvent], term: str) -> QuerySet[SubscriptionEvent]:
@@ -290,18 +293,19 @@ def search(queryset: QuerySet[SubscriptionEvent], term: str) -> QuerySet[Subscri
 def event_context(event: SubscriptionEvent, *, sees_tracebacks: bool) -> dict[str, Any]:
     """What the page of one event shows."""
     ids = [
-        (SubscriptionEvent._meta.get_field(name).verbose_name, value)
-        for name in (
-            "stripe_event_id",
-            "stripe_customer_id",
-            "stripe_subscription_id",
-            "stripe_invoice_id",
-            "stripe_charge_id",
-            "stripe_refund_id",
-            "stripe_object_id",
+        (title, stripe_id)
+        for title, stripe_id in (
+            (_("Event"), event.stripe_event_id),
+            (_("Customer"), event.stripe_customer_id),
+            (_("Subscription"), event.stripe_subscription_id),
+            (_("Invoice"), event.stripe_invoice_id),
+            (_("Charge"), event.stripe_charge_id),
+            (_("Refund"), event.stripe_refund_id),
         )
-        if (value := getattr(event, name))
+        if stripe_id
     ]
+    if event.stripe_object_id and event.stripe_object_id not in [stripe_id for _title, stripe_id in ids]:
+        ids.append((_("Object"), event.stripe_object_id))
     kept = getattr(event, "payload", None)
     return {
         "event": event,

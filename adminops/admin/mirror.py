@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -88,7 +89,8 @@ class MirrorAdmin(ReadOnlyAdmin):
         return [name for name in self.list_display if name not in hidden]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return self.model._default_manager.order_by(*self.ordering)
+        rows: QuerySet[Any] = self.model._default_manager.order_by("-djstripe_id")
+        return rows
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -122,8 +124,9 @@ class MirrorAdmin(ReadOnlyAdmin):
 
 def _page(model: type[Model]) -> MirrorPage:
     name = str(model._meta.model_name)
-    title, icon = _PAGES.get(name, (model._meta.verbose_name_plural, "database"))
-    return MirrorPage(title, icon, name, in_navigation=name in _PAGES)
+    known = _PAGES.get(name)
+    title, icon = known or (str(model._meta.verbose_name_plural), "database")
+    return MirrorPage(title, icon, name, in_navigation=known is not None)
 
 
 # In the order of the navigation, then whatever else is mirrored.
@@ -132,6 +135,9 @@ MIRROR_PAGES = sorted(
     (_page(model) for model in mirror.MIRRORED_MODELS),
     key=lambda page: _ORDER.index(page.model_name) if page.model_name in _PAGES else len(_ORDER),
 )
+
+# What breadcrumbs call it: not by the name of the package that keeps the tables.
+apps.get_app_config("djstripe").verbose_name = _("Stripe mirror")
 
 for _model in mirror.MIRRORED_MODELS:
     admin.site.register(_model, MirrorAdmin)

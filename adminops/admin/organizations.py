@@ -123,7 +123,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the list ---------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        return Organization.objects.order_by(*Organization._meta.ordering)
+        return Organization.objects.order_by("name", "pk")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         # Each row draws its seats cell for whoever looks.
@@ -149,7 +149,10 @@ class OrganizationAdmin(BackOfficeAdmin):
         for prefix, column in STRIPE_IDS.items():
             if term.startswith(prefix):
                 return queryset.filter(**{column: term}), False
-        return super().get_search_results(request, queryset, search_term)
+        found: tuple[QuerySet[Organization], bool] = super().get_search_results(
+            request, queryset, search_term
+        )
+        return found
 
     @display(description=_("Customer"), ordering="name")
     def customer(self, obj: Organization) -> str:
@@ -235,7 +238,10 @@ class OrganizationAdmin(BackOfficeAdmin):
             "customer": CustomerPage(organization, request.user) if organization else None,
             "subtitle": None,
         }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+        return response
 
 
 @admin.register(Membership)

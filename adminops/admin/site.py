@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.sites import UnfoldAdminSite
@@ -38,6 +38,11 @@ def stylesheet(request: HttpRequest) -> str:
     return static("adminops/backoffice.css")
 
 
+def favicon(request: HttpRequest) -> str:
+    """The mark in the browser's tab."""
+    return static("adminops/favicon.svg")
+
+
 def alpine_scope(request: HttpRequest) -> str:
     """What the theme's templates call by name, for an Alpine that evaluates nothing."""
     return static("adminops/alpine_scope.js")
@@ -51,7 +56,7 @@ def script(request: HttpRequest) -> str:
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar. A page that this person may not see is not in it."""
 
-    def item(title: str, icon: str, model: str) -> dict[str, Any]:
+    def item(title: str | Promise, icon: str, model: str) -> dict[str, Any]:
         app_label, name = model.split(".")
         permission = f"{app_label}.view_{name}"
         change = f"{app_label}.change_{name}"
@@ -85,7 +90,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item(page.title, page.icon, f"djstripe.{page.model_name}")
                 for page in MIRROR_PAGES
-                if apps.is_installed("djstripe") and page.in_navigation
+                if page.in_navigation
             ],
         },
         {

@@ -162,6 +162,7 @@ class Page:
                 **page_context(self.request, self.organization, str(self.action.label)),
                 "action": self.action,
                 "form": form,
+                "previewed_fields": " ".join(self.operation.previewed_fields),
                 "facts": [] if context.get("refusal") else self.operation.facts(),
                 **context,
             },

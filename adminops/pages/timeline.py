@@ -54,16 +54,17 @@ TYPES: dict[str, Promise] = {
     "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
 }
 
-# Families for filtering: the first words of a type, with the types we know in it.
-FAMILIES: dict[str, tuple[Promise, tuple[str, ...]]] = {
-    "staff": (gettext_lazy("Staff operations"), ()),
-    "customer.subscription.": (gettext_lazy("Subscriptions"), ()),
-    "customer.": (gettext_lazy("Customers"), ()),
-    "invoice.": (gettext_lazy("Invoices"), ()),
-    "charge.": (gettext_lazy("Payments"), ()),
-    "refund.": (gettext_lazy("Refunds"), ()),
-    "charge.dispute.": (gettext_lazy("Disputes"), ()),
-    "payment_method.": (gettext_lazy("Payment methods"), ()),
+# Families for filtering: the first words of a type. Ours have no dot in them.
+OPERATIONS = "operations"
+FAMILIES: dict[str, Promise] = {
+    OPERATIONS: gettext_lazy("Staff operations"),
+    "customer.subscription.": gettext_lazy("Subscriptions"),
+    "customer.": gettext_lazy("Customers"),
+    "invoice.": gettext_lazy("Invoices"),
+    "charge.": gettext_lazy("Payments"),
+    "charge.dispute.": gettext_lazy("Disputes"),
+    "refund.": gettext_lazy("Refunds"),
+    "payment_method.": gettext_lazy("Payment methods"),
 }
 
 
@@ -72,14 +73,14 @@ def type_in_words(type_: str) -> str:
     return str(TYPES.get(type_, type_))
 
 
-def types_of_family(prefix: str) -> list[str]:
-    """The types we have words for that begin so; disputes are their own family, not payments."""
-    names = [name for name in TYPES if name.startswith(prefix)]
-    if prefix == "charge.":
-        names = [name for name in names if not name.startswith("charge.dispute.")]
-    if prefix == "customer.":
-        names = [name for name in names if name.count(".") == 1]
-    return names
+def types_of_family(family: str) -> list[str]:
+    """The types we have words for that belong to a family, each to the one with the longest prefix."""
+    if family == OPERATIONS:
+        return [name for name in TYPES if "." not in name]
+    narrower = tuple(other for other in FAMILIES if other != family and other.startswith(family))
+    return [
+        name for name in TYPES if name.startswith(family) and not (narrower and name.startswith(narrower))
+    ]
 
 
 def status_in_words(status: str | None) -> str:

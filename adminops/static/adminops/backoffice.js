@@ -1,1 +1,107 @@
+/* The page of an operation, livelier: the preview follows the form as one types. Without this file it is a button. */
+"use strict";
 
+document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
+});
+
+function followWithPreview(form) {
+    const PAUSE_MS = 350;
+    const names = form.dataset.operation.split(" ");
+    const target = form.querySelector("[data-preview]");
+    const previewButton = form.querySelector("[data-preview-button]");
+    let shown = asked();
+    let round = 0;
+    let timer = null;
+    let flight = null;
+    let isApplying = false;
+
+    // It stays the form's default button, so that Enter shows what will happen and never does it.
+    previewButton.parentElement.classList.add("sr-only");
+    previewButton.tabIndex = -1;
+
+    function asked() {
+        const data = new FormData(form);
+        return JSON.stringify(names.map((name) => data.get(name)));
+    }
+
+    function setBusy(isBusy) {
+        target.setAttribute("aria-busy", String(isBusy));
+        target.querySelectorAll("[data-confirm-button]").forEach((button) => {
+            button.disabled = isBusy;
+        });
+    }
+
+    async function refresh() {
+        clearTimeout(timer);
+        flight?.abort();
+        flight = new AbortController();
+        const mine = ++round;
+        const question = asked();
+        const body = new FormData(form);
+        body.delete("token");
+        body.set("step", "preview");
+        setBusy(true);
+        let answer = null;
+        try {
+            const response = await fetch(window.location.href, {
+                method: "POST",
+                body,
+                headers: { "X-Preview": "1" },
+                signal: flight.signal,
+            });
+            // Somebody who was logged out is led to the login page: that is no preview.
+            if (response.ok && !response.redirected) {
+                answer = await response.text();
+            }
+        } catch {
+            answer = null;
+        }
+        if (mine !== round) {
+            return; // an older question; a newer one is on its way
+        }
+        shown = question;
+        if (answer === null) {
+            target.replaceChildren(form.querySelector("[data-preview-failed]").content.cloneNode(true));
+        } else {
+            target.innerHTML = answer;
+        }
+        setBusy(false);
+    }
+
+    function onEdit(event) {
+        if (!names.includes(event.target.name)) {
+            return;
+        }
+        if (asked() === shown) {
+            return;
+        }
+        // What stands there answers another question now, so it cannot be agreed to.
+        setBusy(true);
+        clearTimeout(timer);
+        timer = setTimeout(refresh, PAUSE_MS);
+    }
+
+    form.addEventListener("input", onEdit);
+    form.addEventListener("change", onEdit);
+    form.addEventListener("submit", (event) => {
+        if (event.submitter === previewButton) {
+            event.preventDefault();
+            refresh();
+            return;
+        }
+        if (isApplying) {
+            event.preventDefault();
+            return;
+        }
+        isApplying = true;
+        // After the browser has read which button it was.
+        setTimeout(() => setBusy(true), 0);
+    });
+    window.addEventListener("pageshow", (event) => {
+        if (event.persisted) {
+            isApplying = false;
+            refresh();
+        }
+    });
+}
