@@ -20,7 +20,6 @@ class Call:
     path: str
     ids: list[str]
     params: dict[str, Any] = field(default_factory=dict)
-    base: str = ""
 
     @property
     def id(self) -> str:

@@ -278,6 +278,8 @@ class World:
                     del self.deleted[rest[0]["id"]]
             elif action == "note":
                 _put_back(self.side[rest[0]], rest[1])
+                if not self.side[rest[0]]:
+                    del self.side[rest[0]]
             elif action == "schedule":
                 self.agenda[rest[0]].remove(rest[1])
                 heapq.heapify(self.agenda[rest[0]])

@@ -77,6 +77,48 @@ def test_a_preview_equals_what_is_applied_to_the_cent(sandbox, api, shop, seed):
         assert lines(preview) == lines(applied)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_any_sequence_of_seat_changes_costs_its_exact_integral(sandbox, api, shop, seed):
+    chance = random.Random(1000 + seed)
+    sandbox.clock(START)
+    unit, seats = chance.randint(1, 9_999), chance.randint(1, 30)
+    subscription = shop.subscription(seats, price=shop.price(unit, currency="eur"))
+    end, now, exact, rounded = START + 31 * DAY, START, Fraction(0), 0
+    for _ in range(chance.randint(2, 7)):
+        later = chance.randint(now + 1, end - 1)
+        exact += Fraction(unit * seats * (later - now), end - START)
+        now, seats = later, chance.randint(1, 30)
+        sandbox.clock(now)
+        behavior = chance.choice(["always_invoice", "create_prorations"])
+        api.subscriptions.update(subscription.id, change(subscription, seats, now, behavior))
+        rounded += 2
+    exact += Fraction(unit * seats * (end - now), end - START)
+    items = api.invoice_items.list({"customer": subscription.customer, "limit": 100}).data
+    billed = subscription.latest_invoice.total + sum(item.amount for item in items)
+    assert abs(billed - exact) <= Fraction(rounded, 2)
+
+
+def test_a_preview_changes_nothing_and_tells_nothing(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(8)
+    sandbox.tell("/clock", advance=DAY)
+    before = [api.subscriptions.retrieve(subscription.id).to_dict(), api.events.list().data[0].id]
+    wanted = change(subscription, 30, START + DAY, "always_invoice")
+    preview = api.invoices.create_preview({"subscription": subscription.id, "subscription_details": wanted})
+    assert preview.parent.subscription_details.subscription_proration_date == START + DAY
+    assert [api.subscriptions.retrieve(subscription.id).to_dict(), api.events.list().data[0].id] == before
+    assert api.invoice_items.list().data == []
+    assert len(api.invoices.list().data) == 1
+
+
+def test_a_new_subscription_can_be_previewed(api, shop):
+    customer, price = shop.customer(card=None), shop.price(1000)
+    details = {"items": [{"price": price.id, "quantity": 3}]}
+    preview = api.invoices.create_preview({"customer": customer.id, "subscription_details": details})
+    assert (preview.amount_due, preview.status) == (3000, "draft")
+    assert api.subscriptions.list({"status": "all"}).data == []
+
+
 def test_a_preview_of_the_renewal_equals_the_renewal(sandbox, api, shop):
     sandbox.clock(START)
     subscription = shop.subscription(8)

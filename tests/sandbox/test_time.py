@@ -89,6 +89,32 @@ def test_a_trial_without_a_card_ends_as_was_asked(sandbox, api, shop, behavior, 
     assert api.subscriptions.retrieve(subscription.id).status == status
 
 
+def test_a_paused_subscription_is_resumed_and_billed_from_then_on(sandbox, api, shop):
+    sandbox.clock(START)
+    settings = {"end_behavior": {"missing_payment_method": "pause"}}
+    customer = shop.customer(card=None)
+    subscription = shop.subscription(customer=customer, trial_period_days=14, trial_settings=settings)
+    sandbox.clock(START + 20 * DAY)
+    shop.give_card(customer.id, "pm_card_visa")
+    resumed = api.subscriptions.resume(subscription.id)
+    assert (resumed.status, resumed.billing_cycle_anchor) == ("active", START + 20 * DAY)
+    assert statuses(api, subscription.id)[0] == ("subscription_update", "paid")
+    assert len(api.events.list({"type": "customer.subscription.resumed"}).data) == 1
+    sandbox.clock(START + 52 * DAY)
+    assert statuses(api, subscription.id)[0] == ("subscription_cycle", "paid")
+
+
+def test_a_draft_that_may_advance_is_charged_within_the_hour(sandbox, api, shop):
+    sandbox.clock(START)
+    customer = shop.customer()
+    api.invoice_items.create({"customer": customer.id, "amount": 900, "currency": "usd"})
+    params = {"customer": customer.id, "auto_advance": True, "pending_invoice_items_behavior": "include"}
+    invoice = api.invoices.create(params)
+    assert (invoice.total, invoice.automatically_finalizes_at) == (900, START + HOUR)
+    sandbox.clock(START + HOUR)
+    assert api.invoices.retrieve(invoice.id).status == "paid"
+
+
 def test_cancelling_at_period_end_can_be_undone_until_it_happens(sandbox, api, shop):
     sandbox.clock(START)
     subscription = shop.subscription()

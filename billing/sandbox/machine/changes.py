@@ -306,6 +306,22 @@ def _start_over(world: World, subscription: Object, behavior: str, at: int, now:
     return invoice
 
 
+def resume(world: World, subscription: Object, params: dict[str, Any]) -> Object:
+    """Take up a paused subscription: a new period from now is invoiced, and it is active once that is paid."""
+    if subscription["status"] != "paused":
+        raise invalid(f"Only paused subscriptions can be resumed; this one is {subscription['status']}.")
+    now = world.now_of(subscription["customer"])
+    world.update(subscription, status="active")
+    invoice = _start_over(world, subscription, "none", now, now)
+    finalize_and_collect(world, invoice)
+    if invoice["status"] == "open":
+        world.update(subscription, status="paused")
+    else:
+        world.emit("customer.subscription.resumed", subscription)
+    schedule_renewal(world, subscription)
+    return subscription
+
+
 def cancel_now(
     world: World, subscription: Object, *, invoice_now: bool, prorate: bool, details: dict[str, Any]
 ) -> Object:

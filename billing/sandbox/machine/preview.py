@@ -26,7 +26,15 @@ def preview_change(world: World, subscription: Object, details: dict[str, Any]) 
             invoice = _cancelled(world, subscription, details)
         else:
             invoice = apply(world, subscription, details) or _renewal(world, subscription)
-        return _shown(world, invoice)
+        shown = _shown(world, invoice)
+    if details.get("items") or "proration_date" in details:
+        told = shown["parent"]["subscription_details"]
+        at = details.get("proration_date") or world.now_of(subscription["customer"])
+        shown["parent"] = {
+            **shown["parent"],
+            "subscription_details": {**told, "subscription_proration_date": at},
+        }
+    return shown
 
 
 def preview_customer(world: World, customer: Object) -> Object:

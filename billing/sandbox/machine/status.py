@@ -26,6 +26,11 @@ def after_settlement(world: World, invoice: Object) -> None:
         newest = newest_standing(world, subscription)
         if newest and newest["status"] in ("paid", "uncollectible"):
             world.update(subscription, status="active")
+    elif (
+        status == "paused" and invoice["id"] == subscription["latest_invoice"] and invoice["status"] != "void"
+    ):
+        world.update(subscription, status="active")
+        world.emit("customer.subscription.resumed", subscription)
     elif status == "incomplete" and invoice["status"] == "void":
         expire(world, subscription)
 

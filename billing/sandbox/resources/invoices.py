@@ -7,7 +7,7 @@ from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page, page_of
 from billing.sandbox.machine.cycle import invoice_pending
-from billing.sandbox.machine.invoices import draft, finalize, mark_uncollectible, void
+from billing.sandbox.machine.invoices import HOUR, draft, finalize, mark_uncollectible, void
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, open_payment, pay, settle
 from billing.sandbox.machine.preview import preview_change, preview_customer, preview_signup
@@ -80,6 +80,7 @@ def create_invoice(call: Call) -> Object:
         world.note(invoice["id"], days_until_due=days)
     waiting = pending_items(world, customer["id"], None) if include else []
     set_lines(world, invoice, sweep(world, invoice, waiting))
+    advance_by_itself(world, invoice)
     world.emit("invoice.created", invoice)
     return invoice
 
@@ -104,7 +105,18 @@ def update_invoice(call: Call) -> Object:
         owned_method(world, method, invoice["customer"])
     if days := params.pop("days_until_due", None):
         world.note(invoice["id"], days_until_due=days)
-    return world.update(invoice, **params)
+    world.update(invoice, **params)
+    if params.get("auto_advance"):
+        advance_by_itself(world, invoice)
+    return invoice
+
+
+def advance_by_itself(world: World, invoice: Object) -> None:
+    """A draft that may advance is finalised and charged an hour from now."""
+    if invoice["status"] == "draft" and invoice["auto_advance"]:
+        at = world.now_of(invoice["customer"]) + HOUR
+        world.update(invoice, automatically_finalizes_at=at)
+        world.schedule(at, "finalize_invoice", invoice["id"], invoice["test_clock"])
 
 
 @endpoint("DELETE", "/v1/invoices/{}")

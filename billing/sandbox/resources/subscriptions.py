@@ -4,7 +4,7 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page
-from billing.sandbox.machine.changes import cancel_now, modify
+from billing.sandbox.machine.changes import cancel_now, modify, resume
 from billing.sandbox.machine.signup import create
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import (
@@ -138,6 +138,18 @@ def cancel_subscription(call: Call) -> Object:
         prorate=params.get("prorate", False),
         details=params.get("cancellation_details") or {},
     )
+
+
+@endpoint(
+    "POST",
+    "/v1/subscriptions/{}/resume",
+    billing_cycle_anchor=choice("now"),
+    proration_behavior=PRORATION,
+    proration_date=integer,
+)
+def resume_subscription(call: Call) -> Object:
+    """Take up a paused subscription."""
+    return resume(call.world, call.find("subscription"), call.params)
 
 
 STATUSES = (
