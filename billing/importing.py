@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -70,11 +70,12 @@ class Imported:
     """Why it could not be read; the worker goes on trying."""
 
 
-def import_organizations(*, dry_run: bool = False) -> Iterator[Imported]:
+def import_organizations(*, dry_run: bool = False) -> Generator[Imported, None, None]:
     """Take in every customer of the Stripe account, newest first, a page at a time. Yields each when it is done.
 
     With `dry_run`, nothing is written and nothing but the list of customers is read. Raises StripeError when the list
-    itself cannot be read; a customer that cannot be read is told by its `problem`.
+    itself cannot be read; a customer that cannot be read is told by its `problem`. Closed early, it finishes the
+    customers it is at.
     """
     claimed = _Claims()
     for page in stripe_api.list_pages("/v1/customers"):

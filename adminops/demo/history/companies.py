@@ -8,6 +8,8 @@ PLANS: dict[str, dict[str, int]] = {
     "Team": {"usd": 2900, "eur": 2700, "jpy": 3800},
     "Scale": {"usd": 5900, "eur": 5500, "jpy": 7500},
 }
+# Not sold by the seat; in cents.
+SUPPORT_YEARLY = 240_000
 INTERVALS = {"month": 1, "year": 10}
 
 
@@ -44,7 +46,9 @@ COMPANIES: tuple[Company, ...] = (
     Company(
         "O'Connor & Daughters Brewing", "oconnor-brewing", "IE", "eur", "Starter", "month", 6, 16, 9, "steady"
     ),
-    Company("Tidewater Insurance Partners", "tidewater", "US", "usd", "Scale", "year", 40, 15, 23, "steady"),
+    Company(
+        "Tidewater Insurance Partners", "tidewater", "US", "usd", "Scale", "year", 40, 15, 23, "buys_support"
+    ),
     Company(
         "Redwood Legal LLP", "redwood-legal", "US", "usd", "Team", "month", 14, 15, 15, "refunded_in_part"
     ),

@@ -7,11 +7,11 @@ stories of sixty companies interleave in the order of time, and each act sees wh
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from adminops.demo.history.companies import INTERVALS, PLANS, Company
+from adminops.demo.history.companies import INTERVALS, PLANS, SUPPORT_YEARLY, Company
 from adminops.demo.history.shop import Shop, StripeObject
 
 DAY = 86_400
@@ -33,7 +33,7 @@ def months_before(moment: int, months: int) -> int:
 
 
 class Catalogue:
-    """The three plans, and their prices by plan, currency and interval."""
+    """The three plans, their prices by plan, currency and interval, and the one thing that is not sold by the seat."""
 
     def __init__(self, shop: Shop) -> None:
         self.prices: dict[tuple[str, str, str], str] = {}
@@ -44,12 +44,19 @@ class Catalogue:
                     price = shop.post(
                         "prices",
                         product=product["id"],
-                        nickname=plan,
                         currency=currency,
                         unit_amount=amount * months,
                         recurring={"interval": interval},
                     )
                     self.prices[plan, currency, interval] = price["id"]
+        support = shop.post("products", name="Priority support")
+        self.support: str = shop.post(
+            "prices",
+            product=support["id"],
+            currency="usd",
+            unit_amount=SUPPORT_YEARLY,
+            recurring={"interval": "year"},
+        )["id"]
 
 
 class Life:
@@ -86,8 +93,8 @@ class Life:
 
     # -- acts ---------------------------------------------------------------------------------------------
 
-    def sign_up(self, card: str | None = "pm_card_visa", **subscription: Any) -> None:
-        """Become a customer, with a card unless told otherwise, and subscribe."""
+    def sign_up(self, card: str | None, *, also: Sequence[str] = (), **subscription: Any) -> None:
+        """Become a customer, with a card if one is told, and subscribe to seats and to the prices in `also`."""
         company = self.company
         known = {"organization": company.slug} if company.months < SLUG_KEPT_SINCE_MONTHS else {}
         payment = (
@@ -104,7 +111,10 @@ class Life:
         self.subscription = self.shop.post(
             "subscriptions",
             customer=self.customer,
-            items=[{"price": self._price(company.plan, company.interval), "quantity": self.seats}],
+            items=[
+                {"price": self._price(company.plan, company.interval), "quantity": self.seats},
+                *({"price": price} for price in also),
+            ],
             **subscription,
         )["id"]
 
@@ -204,6 +214,12 @@ def northwind(life: Life) -> Story:
 def steady(life: Life) -> Story:
     """Pays, and grows a little."""
     yield from join(life)
+    yield from grow(life, life.until)
+
+
+def buys_support(life: Life) -> Story:
+    """Pays by the seat, and for support besides: two licensed items, of which one is the seats."""
+    yield from join(life, also=[life.catalogue.support])
     yield from grow(life, life.until)
 
 
@@ -368,6 +384,7 @@ STORIES: dict[str, Callable[[Life], Story]] = {
     for story in (
         northwind,
         steady,
+        buys_support,
         upgrades,
         goes_yearly,
         downsizes,
