@@ -56,6 +56,8 @@ def page(
     world, params = call.world, call.params
     table = world.tables[kind]
     value = params.get(by) if by else None
+    if value and by in world.tables and by != kind and value not in world.deleted:
+        world.get(by, value, param=by)
     bounds = params.get("created") or {}
     wanted = {field: each for field, each in equal.items() if each is not None}
     hide = world.clocked if not (clocked or value) else set()

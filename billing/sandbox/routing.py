@@ -49,13 +49,14 @@ ENDPOINTS: list[Endpoint] = []
 
 
 def endpoint(method: str, path: str, **shape: Any) -> Callable[[Handler], Handler]:
-    """Serve `path`, whose `{}` are ids, with the decorated function. `expand` is accepted everywhere."""
+    """Serve `path`, whose `{}` are ids, with the decorated function. `expand` is accepted but by DELETE."""
 
     def declare(handler: Handler) -> Handler:
         node = _tree
         for part in path.strip("/").split("/"):
             node = node.setdefault(part, {})
-        declared = Endpoint(method, path, {"expand": list_of(text), **shape}, handler)
+        common = {} if method == "DELETE" else {"expand": list_of(text)}
+        declared = Endpoint(method, path, {**common, **shape}, handler)
         node[f" {method}"] = declared
         ENDPOINTS.append(declared)
         return handler

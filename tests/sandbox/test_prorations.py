@@ -4,6 +4,7 @@ import random
 from fractions import Fraction
 
 import pytest
+import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +110,43 @@ def test_a_preview_changes_nothing_and_tells_nothing(sandbox, api, shop):
     assert [api.subscriptions.retrieve(subscription.id).to_dict(), api.events.list().data[0].id] == before
     assert api.invoice_items.list().data == []
     assert len(api.invoices.list().data) == 1
+
+
+def test_cancelling_now_can_be_previewed(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(8)
+    at = START + 5 * DAY + 777
+    sandbox.clock(at)
+    details = {"cancel_now": True, "proration_date": at}
+    preview = api.invoices.create_preview({"subscription": subscription.id, "subscription_details": details})
+    params = {"invoice_now": True, "prorate": True, "expand": ["latest_invoice"]}
+    applied = api.subscriptions.cancel(subscription.id, params).latest_invoice
+    assert lines(preview) == lines(applied)
+    assert (preview.total, preview.ending_balance) == (applied.total, applied.ending_balance)
+
+
+def test_more_than_a_charge_can_be_is_refused_and_changes_nothing(api, shop):
+    subscription = shop.subscription(8)
+    items = [{"id": subscription["items"].data[0].id, "quantity": 10**12}]
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        api.subscriptions.update(subscription.id, {"items": items, "proration_behavior": "always_invoice"})
+    assert caught.value.code == "amount_too_large"
+    assert api.subscriptions.retrieve(subscription.id)["items"].data[0].quantity == 8
+
+
+def test_two_licensed_items_and_a_metered_one_share_a_subscription(sandbox, api, shop):
+    sandbox.clock(START)
+    metered = shop.price(5, recurring={"interval": "month", "usage_type": "metered"})
+    seats, support = shop.price(1000), shop.price(700)
+    items = [{"price": seats.id, "quantity": 2}, {"price": support.id, "quantity": 3}, {"price": metered.id}]
+    subscription = api.subscriptions.create({"customer": shop.customer().id, "items": items})
+    sandbox.clock(START + 31 * DAY // 2)
+    first = {"id": subscription["items"].data[0].id, "quantity": 4}
+    gone = {"id": subscription["items"].data[1].id, "deleted": True}
+    change = {"items": [first, gone], "proration_behavior": "always_invoice", "expand": ["latest_invoice"]}
+    changed = api.subscriptions.update(subscription.id, change)
+    assert [amount for _, amount in lines(changed.latest_invoice)] == [-1000, 2000, -1050]
+    assert [getattr(item, "quantity", None) for item in changed["items"].data] == [4, None]
 
 
 def test_a_new_subscription_can_be_previewed(api, shop):

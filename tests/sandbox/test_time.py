@@ -250,6 +250,16 @@ def test_a_test_clock_moves_its_customers_and_nobody_else(sandbox, api, shop):
     assert api.customers.retrieve(mine.id).deleted is True
 
 
+def test_a_ticking_clock_lets_things_happen_by_themselves(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription()
+    sandbox.clock(START + 31 * DAY - 1)
+    sandbox.tell("/clock", release=True)
+    time.sleep(1.5)
+    assert statuses(api, subscription.id)[0] == ("subscription_cycle", "draft")
+    assert api.events.list({"type": "customer.subscription.updated"}).data[0].created == START + 31 * DAY
+
+
 def test_the_clock_freezes_and_ticks_again(sandbox, api):
     assert sandbox.ask("/clock")["frozen"] is False
     assert abs(sandbox.ask("/clock")["now"] - time.time()) < 2

@@ -88,6 +88,8 @@ def attempt(
         invoice, attempted=True, attempt_count=invoice["attempt_count"] + (1 if first or automatic else 0)
     )
     if invoice["amount_remaining"] > LARGEST_CHARGE:
+        if automatic:
+            _failed(world, invoice, customer, automatic)
         limit = shown(LARGEST_CHARGE, invoice["currency"])
         return invalid(f"Amount must be no more than {limit}", param="amount", code="amount_too_large")
     if method is None:

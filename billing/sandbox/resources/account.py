@@ -1,5 +1,6 @@
 """The account itself."""
 
+from billing.sandbox.errors import missing
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -46,4 +47,6 @@ def retrieve_account(call: Call) -> Object:
 @endpoint("GET", "/v1/accounts/{}")
 def retrieve_account_by_id(call: Call) -> Object:
     """The account, by its id."""
+    if call.id != call.world.account["id"]:
+        raise missing("account", call.id, in_url=True)
     return call.world.account

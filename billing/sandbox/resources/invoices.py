@@ -286,7 +286,7 @@ def retrieve_invoice_payment(call: Call) -> Object:
     "/v1/invoice_payments",
     **PAGE_BY_TIME,
     invoice=text,
-    payment={"type": required(choice("payment_intent", "charge")), "payment_intent": text, "charge": text},
+    payment={"type": required(choice("payment_intent", "payment_record")), "payment_intent": text},
     status=choice("open", "paid", "canceled"),
 )
 def list_invoice_payments(call: Call) -> Object:

@@ -41,7 +41,6 @@ RECURRING = {
     "interval_count": positive,
     "usage_type": choice("licensed", "metered"),
     "meter": text,
-    "trial_period_days": natural,
 }
 TIER = {
     "flat_amount": natural,
@@ -79,12 +78,11 @@ def new_price(world: World, params: dict[str, Any], product: str) -> Object:
         )
     recurring = None
     if params.get("recurring"):
-        given = {key: value for key, value in params["recurring"].items() if key != "trial_period_days"}
         recurring = {
             "interval_count": 1,
             "meter": None,
             "usage_type": "licensed",
-            **given,
+            **params["recurring"],
         }
     scheme = params.get("billing_scheme", "per_unit")
     price: Object = {

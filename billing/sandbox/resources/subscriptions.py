@@ -29,7 +29,7 @@ from billing.sandbox.table import Object
 PRICE_DATA = {
     "currency": required(currency_code),
     "product": required(text),
-    "recurring": RECURRING,
+    "recurring": {key: RECURRING[key] for key in ("interval", "interval_count")},
     "tax_behavior": text,
     "unit_amount": natural,
     "unit_amount_decimal": decimal,
@@ -126,7 +126,12 @@ def update_subscription(call: Call) -> Object:
 
 
 @endpoint(
-    "DELETE", "/v1/subscriptions/{}", cancellation_details=CANCELLATION, invoice_now=boolean, prorate=boolean
+    "DELETE",
+    "/v1/subscriptions/{}",
+    cancellation_details=CANCELLATION,
+    expand=list_of(text),
+    invoice_now=boolean,
+    prorate=boolean,
 )
 def cancel_subscription(call: Call) -> Object:
     """End a subscription at once."""
@@ -182,6 +187,8 @@ def list_subscriptions(call: Call) -> Object:
     """Subscriptions, newest first; those that ended only when asked for."""
     params = call.params
     status, price, clock = params.get("status"), params.get("price"), params.get("test_clock")
+    if price:
+        call.world.get("price", price, param="price")
     ranges = {key: params[key] for key in ("current_period_end", "current_period_start") if key in params}
 
     def keep(subscription: Object) -> bool:
