@@ -18,7 +18,6 @@ STRIPE_KEY = "sk_test_sandboxsandboxsandboxsandbox"
 WEBHOOK_SECRET = "whsec_sandboxsandboxsandboxsandbox"
 
 
-
 def free_port() -> int:
     """A TCP port of this machine that nobody listens on just now."""
     with socket.socket() as listener:
