@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import heapq
 import hmac
 import json
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -29,16 +31,18 @@ class Deliveries:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.waiting: list[Object] = []
+        self.ready: deque[Object] = deque()
+        self.later: list[tuple[float, int, Object]] = []  # retries, soonest first
+        self._count = 0
         self.recent: deque[Object] = deque(maxlen=200)
         self.paused = False
         self.wake = asyncio.Event()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], Object] = {}
 
     @property
     def unsent(self) -> int:
         """How many are waiting or on their way."""
-        return len(self.waiting) + len(self._sending)
+        return len(self.ready) + len(self.later) + len(self._sending)
 
     def queue(self, events: list[Object]) -> None:
         """Have events sent to every endpoint that wants them now."""
@@ -48,33 +52,27 @@ class Deliveries:
                 wanted = endpoint["enabled_events"]
                 if endpoint["status"] == "enabled" and ("*" in wanted or event["type"] in wanted):
                     event["pending_webhooks"] += 1
-                    self.waiting.append(
-                        {"event": event, "endpoint": endpoint["id"], "attempt": 0, "due": 0.0}
-                    )
+                    self.ready.append({"event": event, "endpoint": endpoint["id"], "attempt": 0})
         self.wake.set()
 
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             while True:
-                now = time.time()
-                due = [] if self.paused else [each for each in self.waiting if each["due"] <= now]
-                for each in due[: PARALLEL - len(self._sending)]:
-                    self.waiting.remove(each)
+                while self.later and self.later[0][0] <= time.time():
+                    self.ready.append(heapq.heappop(self.later)[2])
+                while self.ready and not self.paused and len(self._sending) < PARALLEL:
+                    each = self.ready.popleft()
                     task = asyncio.create_task(self._send(client, each))
-                    self._sending.add(task)
+                    self._sending[task] = each
                     task.add_done_callback(self._sent)
                 self.wake.clear()
-                soonest = min((each["due"] for each in self.waiting), default=now + 60)
-                busy = self.paused or len(self._sending) >= PARALLEL
-                pause = 60.0 if busy else max(soonest - time.time(), 0.005)
-                try:
+                pause = max(self.later[0][0] - time.time(), 0.005) if self.later else 60.0
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
-                except TimeoutError:
-                    continue
 
     def _sent(self, task: "asyncio.Task[None]") -> None:
-        self._sending.discard(task)
+        self._sending.pop(task, None)
         self.wake.set()
 
     async def _send(self, client: httpx.AsyncClient, each: Object) -> None:
@@ -114,19 +112,27 @@ class Deliveries:
             event["pending_webhooks"] -= 1
             self.world.changes += 1
         elif each["attempt"] <= len(DELAYS):
-            each["due"] = time.time() + DELAYS[each["attempt"] - 1]
-            self.waiting.append(each)
+            self._retry(each, time.time() + DELAYS[each["attempt"] - 1])
+
+    def _retry(self, each: Object, due: float) -> None:
+        self._count += 1
+        heapq.heappush(self.later, (due, self._count, each))
 
     def clear(self) -> None:
         """Forget everything that waits."""
-        self.waiting.clear()
+        self.ready.clear()
+        self.later.clear()
         self.recent.clear()
 
     def dump(self) -> list[Object]:
-        """For the state file: what waits, by event id."""
-        return [{**each, "event": each["event"]["id"]} for each in self.waiting]
+        """For the state file: what waits or is on its way, by event id."""
+        waiting = [(0.0, each) for each in (*self._sending.values(), *self.ready)]
+        waiting += [(due, each) for due, _, each in self.later]
+        return [{**each, "event": each["event"]["id"], "due": due} for due, each in waiting]
 
     def load(self, state: list[Object]) -> None:
         """From the state file."""
         events = self.world.tables["event"].objects
-        self.waiting = [{**each, "event": events[each["event"]]} for each in state if each["event"] in events]
+        for each in state:
+            if each["event"] in events:
+                self._retry({**each, "event": events[each["event"]]}, each["due"])

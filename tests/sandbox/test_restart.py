@@ -24,6 +24,8 @@ def test_everything_survives_and_what_fell_due_meanwhile_happens(state):
     subscription = shop.subscription(8)
     first = api.customers.create({"name": "Bob"}, {"idempotency_key": "k"})
     server.tell("/settings", final_outcome="unpaid")
+    api.webhook_endpoints.create({"url": "http://127.0.0.1:1/", "enabled_events": ["product.created"]})
+    api.products.create({"name": "Undelivered"})
     server.stop()
 
     kept = json.loads(state.read_text())
@@ -39,6 +41,7 @@ def test_everything_survives_and_what_fell_due_meanwhile_happens(state):
         ]
         assert api.subscriptions.retrieve(subscription.id)["items"].data[0].quantity == 8
         assert api.customers.create({"name": "New"}).id != first.id
+        assert server.ask("/deliveries")["waiting"] == 1
         assert server.ask("/settings")["final_outcome"] == "unpaid"
         price = subscription["items"].data[0].price.id
         api.prices.update(price, {"nickname": "Seats"})
