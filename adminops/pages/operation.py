@@ -120,14 +120,12 @@ class Page:
 
     def without_errors_of_others(self, form: forms.Form) -> forms.Form:
         """A preview may be asked for before a reason is written, so it does not complain of that."""
-        form.full_clean()
         for name in set(form.errors) - set(self.operation.previewed_fields):
             del form.errors[name]
         return form
 
     def previewed(self, form: forms.Form, sentence: str = "") -> dict[str, Any]:
         """The preview of what the form says, or why there is none; `sentence` says why it is shown anew."""
-        form.full_clean()
         wrong = [
             error
             for name in self.operation.previewed_fields

@@ -1,0 +1,217 @@
+"""The ledger on the screen: paged by key, found by any id, and never written to."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from adminops.admin.events import SubscriptionEventAdmin
+from adminops.pages import timeline
+from billing.models import SubscriptionEvent
+from tests.adminops.pages import Page
+from tests.factories import (
+    EventPayloadFactory,
+    OperationStepFactory,
+    OrganizationFactory,
+    StaffEventFactory,
+    SubscriptionEventFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/billing/subscriptionevent/"
+
+
+def event_page(event: SubscriptionEvent) -> str:
+    return reverse("admin:billing_subscriptionevent_change", args=[event.pk])
+
+
+def ids(client: Client, address: str = LIST, **query: str) -> list[int]:
+    """The events listed, in order."""
+    response = client.get(address, query)
+    assert response.status_code == 200
+    return [event.pk for event in response.context["cl"].result_list]
+
+
+def test_the_list_counts_nothing_and_costs_the_same_however_long_it_is(support: Client) -> None:
+    SubscriptionEventFactory.create_batch(3)
+    support.get(LIST)
+    with CaptureQueriesContext(connection) as few:
+        support.get(LIST)
+    SubscriptionEventFactory.create_batch(60)
+    with CaptureQueriesContext(connection) as many:
+        support.get(LIST)
+    assert len(many) == len(few) <= 8
+    for query in many:
+        assert "COUNT(" not in query["sql"]
+        assert "DISTINCT" not in query["sql"]
+        assert "OFFSET" not in query["sql"]
+
+
+def test_pages_follow_each_other_by_key_both_ways(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SubscriptionEventAdmin, "list_per_page", 4)
+    made = [event.pk for event in SubscriptionEventFactory.create_batch(10, state="done")][::-1]
+
+    def turn(address: str) -> tuple[list[int], str | None, str | None]:
+        changelist = support.get(address).context["cl"]
+        return [event.pk for event in changelist.result_list], changelist.newer_url, changelist.older_url
+
+    first, newer, older = turn(f"{LIST}?state=done")
+    assert (first, newer) == (made[:4], None)
+    assert older is not None
+    assert "state=done" in older
+    second, newer, older = turn(LIST + older)
+    assert second == made[4:8]
+    assert newer is not None
+    assert older is not None
+    last, _, end = turn(LIST + older)
+    assert (last, end) == (made[8:], None)
+    back, newest, _ = turn(LIST + newer)
+    assert (back, newest) == (made[:4], None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["before=x", "before=-1", "before=9" * 40, "after=0", "before=", "p=99999", "before=1&after=1", "q=%00"],
+)
+def test_a_bent_address_is_no_failure(support: Client, query: str) -> None:
+    SubscriptionEventFactory()
+    assert support.get(f"{LIST}?{query}").status_code in (200, 302)
+
+
+def test_search_goes_by_what_was_pasted(support: Client) -> None:
+    organization = OrganizationFactory(
+        name="Northwind Labs", stripe_customer_id="cus_nw", stripe_subscription_id="sub_nw"
+    )
+    event = SubscriptionEventFactory(
+        organization=organization,
+        type="charge.refunded",
+        stripe_event_id="evt_1",
+        stripe_subscription_id="sub_old",
+        stripe_invoice_id="in_1",
+        stripe_charge_id="ch_1",
+        stripe_refund_id="re_1",
+        stripe_object_id="pi_1",
+        stripe_request_id="req_1",
+    )
+    SubscriptionEventFactory(type="invoice.paid", organization=OrganizationFactory(name="Contoso"))
+    for term in (
+        "evt_1",
+        "cus_nw",
+        "sub_nw",
+        "sub_old",
+        "in_1",
+        "ch_1",
+        "re_1",
+        "pi_1",
+        "req_1",
+        str(event.uuid),
+        "charge.refunded",
+        "northwi",
+        " evt_1 ",
+    ):
+        assert ids(support, q=term) == [event.pk], term
+    for term in ("evt_", "in_x", "evt", "'; --", "no such company"):
+        assert ids(support, q=term) == [], term
+
+
+def test_filters_tell_sources_states_and_families_apart(support: Client) -> None:
+    change = StaffEventFactory(type="change_seats")
+    paid = SubscriptionEventFactory(type="invoice.paid")
+    dispute = SubscriptionEventFactory(type="charge.dispute.created", state="parked")
+    charge = SubscriptionEventFactory(type="charge.succeeded", state="failed")
+    assert ids(support, source__exact="staff") == [change.pk]
+    assert ids(support, state="troubled") == [charge.pk, dispute.pk]
+    assert ids(support, state="failed") == [charge.pk]
+    assert ids(support, kind="operations") == [change.pk]
+    assert ids(support, kind="invoice.") == [paid.pk]
+    assert ids(support, kind="charge.") == [charge.pk]
+    assert ids(support, kind="charge.dispute.") == [dispute.pk]
+    assert ids(support, organization__id__exact=str(paid.organization_id)) == [paid.pk]
+
+
+def test_every_family_is_of_some_type() -> None:
+    members = [type_ for family in timeline.FAMILIES for type_ in timeline.types_of_family(family)]
+    assert all(timeline.types_of_family(family) for family in timeline.FAMILIES)
+    assert len(members) == len(set(members))
+
+
+def test_the_page_says_everything_about_an_event(support: Client) -> None:
+    event = StaffEventFactory(ticket="4711", previous_status="active", status="past_due", amount=7733)
+    OperationStepFactory(event=event, name="update", answer={"id": "sub_secret_answer"})
+    text = Page(support.get(event_page(event))).text
+    for expected in (
+        "Seats changed",
+        "Done",
+        "8 → 12",
+        "active → past due",
+        "$77.33",
+        "new hires",
+        "4711",
+        "update",
+        "POST /v1/subscriptions/sub_1",
+        "create_prorations",
+        str(event.uuid),
+    ):
+        assert expected in text
+    assert "sub_secret_answer" not in text
+
+
+def test_how_our_code_failed_is_for_those_with_a_permission(support: Client, administrator: Client) -> None:
+    event = SubscriptionEventFactory(state="failed", error="It failed.", traceback="Traceback: line 7")
+    assert "It failed." in Page(support.get(event_page(event))).text
+    assert "Traceback: line 7" not in Page(support.get(event_page(event))).text
+    assert "Traceback: line 7" in Page(administrator.get(event_page(event))).text
+
+
+NASTY = {
+    "name": "</pre><script>alert(1)</script>",
+    "quote": "\"'<img src=x onerror=alert(1)>",
+    "nul": "\u0000 שלום",
+}
+
+
+@pytest.mark.parametrize("body", [json.dumps(NASTY), "</pre><script>alert(1)</script> is no JSON", "[" * 200])
+def test_a_payload_is_shown_whole_and_harmless_and_comes_as_a_file(support: Client, body: str) -> None:
+    event = EventPayloadFactory(body=body).event
+    response = support.get(event_page(event))
+    page = Page(response)
+    assert response.status_code == 200
+    assert page.could_run() == []
+    assert b"<script>alert" not in response.content
+    assert b"<img src=x" not in response.content
+    assert body[:20] in page.text or '"name": "</pre><script>alert(1)</script>"' in page.text
+    address = reverse("admin:billing_subscriptionevent_payload", args=[event.pk])
+    assert address in page.links
+    download = support.get(address)
+    assert download.content.decode() == body
+    assert download.headers["Content-Disposition"] == f'attachment; filename="event-{event.pk}.json"'
+    assert download.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_payload_is_for_those_who_may_see_events(staff: Callable[..., Client], support: Client) -> None:
+    event = EventPayloadFactory().event
+    address = reverse("admin:billing_subscriptionevent_payload", args=[event.pk])
+    assert staff("organizations.view_organization").get(address).status_code == 403
+    bare = SubscriptionEventFactory()
+    missing = reverse("admin:billing_subscriptionevent_payload", args=[bare.pk])
+    assert support.get(missing).status_code == 404
+    assert "not kept" in Page(support.get(event_page(bare))).text
+
+
+def test_nobody_writes_to_the_ledger_here(administrator: Client) -> None:
+    event = SubscriptionEventFactory(reason="as it was")
+    assert administrator.get(f"{LIST}add/").status_code == 403
+    assert administrator.post(event_page(event), {"reason": "x"}).status_code == 403
+    assert administrator.post(f"{LIST}{event.pk}/delete/", {"post": "yes"}).status_code == 403
+    event.refresh_from_db()
+    assert event.reason == "as it was"
+
+
+@pytest.mark.parametrize("key", ["0", "999999", "x", "1.5", "-1", "9" * 30])
+def test_an_event_that_is_not_there_is_no_failure(support: Client, key: str) -> None:
+    assert support.get(f"{LIST}{key}/change/").status_code in (302, 404)
