@@ -40,6 +40,7 @@ READERS = 4
 
 _SLUG = re.compile(r"^[-a-zA-Z0-9_]{1,80}$")
 _SLUG_LENGTH = Organization._meta.get_field("slug").max_length or 80
+_EMAIL_LENGTH = Organization._meta.get_field("billing_email").max_length or 254
 _NAME_LENGTH = Organization._meta.get_field("name").max_length or 200
 
 
@@ -135,7 +136,9 @@ class _Claims:
 def _plan(customer: StripeObject, claimed: _Claims | None = None) -> _Plan:
     """Whose customer it is: as its metadata says, else by its exact name or e-mail, else nobody's yet."""
     claimed = claimed or _Claims()
-    told = str((customer.get("metadata") or {}).get(METADATA_KEY) or "").strip()
+    told = _text((customer.get("metadata") or {}).get(METADATA_KEY))
+    if not _SLUG.match(told):
+        told = ""
 
     def undecided(because: str) -> _Plan:
         return _Plan(Imported(customer["id"], Outcome.UNDECIDED, _name(customer), told, because))
@@ -151,19 +154,18 @@ def _plan(customer: StripeObject, claimed: _Claims | None = None) -> _Plan:
         if organization.stripe_customer_id or organization.pk in claimed.organizations:
             return undecided(_("The organization its metadata names has another customer."))
         return matched(organization, _("metadata"))
-    if not told:
-        candidates = _candidates(customer, claimed)
-        if len(candidates) > 1:
-            return undecided(_("Several organizations have this name or e-mail."))
-        if candidates:
-            return matched(candidates[0], _("name or e-mail"))
+    candidates = _candidates(customer, claimed)
+    if len(candidates) > 1:
+        return undecided(_("Several organizations have this name or e-mail."))
+    if candidates:
+        return matched(candidates[0], _("name or e-mail"))
     slug = _free_slug(customer, told, claimed)
     return _Plan(Imported(customer["id"], Outcome.CREATED, _name(customer), slug))
 
 
 def _candidates(customer: StripeObject, claimed: _Claims) -> list[Organization]:
     """Organizations without a customer that have this name or e-mail; those that have both, if any do."""
-    name, email = (customer.get("name") or "").strip(), (customer.get("email") or "").strip()
+    name, email = _text(customer.get("name")), _email(customer)
     alike = Q()
     if name:
         alike |= Q(name__iexact=name)
@@ -184,23 +186,32 @@ def _candidates(customer: StripeObject, claimed: _Claims) -> list[Organization]:
     return both if len(both) == 1 else found
 
 
+def _text(value: object) -> str:
+    """What people typed at Stripe, as a column can hold it: no NUL, no blanks around it."""
+    return str(value or "").replace("\0", "").strip()
+
+
 def _name(customer: StripeObject) -> str:
-    return str(customer.get("name") or customer.get("email") or customer["id"]).strip()[:_NAME_LENGTH]
+    name = _text(customer.get("name")) or _text(customer.get("email")) or customer["id"]
+    return str(name)[:_NAME_LENGTH].strip()
 
 
 def _email(customer: StripeObject) -> str:
-    email = (customer.get("email") or "").strip()
+    email = _text(customer.get("email"))
     try:
         validate_email(email)
     except ValidationError:
         return ""
-    return str(email)
+    return email if len(email) <= _EMAIL_LENGTH else ""
 
 
 def _free_slug(customer: StripeObject, told: str, claimed: _Claims) -> str:
     """The slug that the metadata tell, else one made of the name; with a number where it is taken."""
-    wanted = told if _SLUG.match(told) else slugify(_name(customer))[:_SLUG_LENGTH].strip("-_")
-    wanted = wanted or customer["id"].replace("_", "-").lower()
+    wanted = (
+        told
+        or slugify(_name(customer))[:_SLUG_LENGTH].strip("-_")
+        or customer["id"].replace("_", "-").lower()
+    )
     slug, number = wanted, 1
     while slug in claimed.slugs or Organization.objects.filter(slug=slug).exists():
         number += 1

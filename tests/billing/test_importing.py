@@ -2,10 +2,13 @@
 
 import io
 import json
+import threading
+from collections import Counter
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 
 from billing import mirror
 from billing.importing import Imported, Outcome, import_organizations, read_in_full_at
@@ -49,7 +52,7 @@ def test_a_customer_nobody_has_becomes_an_organization_with_all_that_stripe_know
     organization = Organization.objects.get(stripe_customer_id=world.customer)
     assert (organization.name, organization.billing_email) == ("Northwind Labs", "billing@northwind.example")
     assert (organization.seats, organization.plan, organization.subscription_status) == (8, "Team", "active")
-    assert organization.created_at.timestamp() == mirror.customer(world.customer)["created"]  # type: ignore[index]
+    assert organization.created_at.timestamp() == mirror.customer(world.customer)["created"]
     event = SubscriptionEvent.objects.get(organization=organization)
     assert (event.source, event.type, event.state) == ("system", "organization.imported", "done")
     assert (event.stripe_customer_id, event.livemode) == (world.customer, False)
@@ -146,6 +149,8 @@ def test_names_and_addresses_that_do_not_fit_are_made_to(sandbox: Sandbox) -> No
     odd = make_bare_customer(sandbox, "日本", email="not an address")
     nameless = make_bare_customer(sandbox, "", email="someone@contoso.example")
     told = make_bare_customer(sandbox, "Spaces", metadata={"organization": "no slug at all!"})
+    blank = make_bare_customer(sandbox, "   ")
+    nul = make_bare_customer(sandbox, "Nul\0 & Co", metadata={"organization": "nul\0"})
 
     done = imported()
 
@@ -155,6 +160,9 @@ def test_names_and_addresses_that_do_not_fit_are_made_to(sandbox: Sandbox) -> No
     assert Organization.objects.get(stripe_customer_id=odd).billing_email == ""
     assert done[nameless].name == "someone@contoso.example"
     assert done[told].slug == "spaces"
+    assert done[blank].name == blank
+    assert (done[nul].name, done[nul].slug) == ("Nul & Co", "nul")
+    assert not any(each.problem for each in done.values())
 
 
 def test_what_the_ledger_knew_of_the_customer_becomes_the_organizations(sandbox: Sandbox) -> None:
@@ -211,6 +219,37 @@ def test_left_early_it_goes_on_where_it_was(sandbox: Sandbox) -> None:
     assert len(done) == Organization.objects.count() == 6
     assert not Organization.objects.filter(synced_at=None).exists()
     assert SubscriptionEvent.objects.filter(type="organization.imported").count() == 6
+
+
+def test_metadata_that_name_nobody_leave_it_to_the_name(sandbox: Sandbox) -> None:
+    organization = UnbilledOrganizationFactory(name="Northwind Labs")
+    customer = make_bare_customer(sandbox, "Northwind Labs", metadata={"organization": "northwind"})
+
+    assert imported()[customer].slug == organization.slug
+
+
+def test_two_imports_at_once_make_each_organization_once(sandbox: Sandbox) -> None:
+    for number in range(8):
+        make_bare_customer(sandbox, f"Contoso {number}", metadata={"organization": f"contoso-{number}"})
+    together, outcomes = threading.Barrier(2), list[Imported]()
+
+    def take_in() -> None:
+        try:
+            together.wait(10)
+            outcomes.extend(import_organizations())
+        finally:
+            connections.close_all()
+
+    both = [threading.Thread(target=take_in) for _number in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join(30)
+
+    assert Counter(each.outcome for each in outcomes) == {Outcome.CREATED: 8, Outcome.KNOWN: 8}
+    assert Organization.objects.count() == 8
+    assert SubscriptionEvent.objects.filter(type="organization.imported").count() == 8
+    assert not Organization.objects.filter(synced_at=None).exists()
 
 
 def test_a_stripe_that_does_not_answer_is_said_in_a_sentence(sandbox: Sandbox) -> None:
