@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.messages import get_messages
 from django.core import signing
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -16,7 +15,7 @@ from pytest_django import Settings
 from adminops.actions import ACTIONS, action_named
 from billing.models import SubscriptionEvent
 from organizations.models import Membership, Organization
-from tests.adminops.pages import Page
+from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
 from tests.factories import MembershipFactory, OrganizationFactory, StaffFactory, UnbilledOrganizationFactory
 from tests.stripe_world import World, make_customer, make_organization, make_price, seats_at_stripe
@@ -62,25 +61,23 @@ def answers(seats: Any = 12, **more: str) -> dict[str, str]:
     }
 
 
-def preview(client: Client, organization: Organization, seats: Any = 12, **more: str) -> HttpResponse:
+def preview(client: Client, organization: Organization, seats: Any = 12, **more: str) -> Response:
     response = client.post(url(organization), {**answers(seats), "step": "preview", **more})
     assert response.status_code == 200
     return response
 
 
-def token_in(response: HttpResponse) -> str:
+def token_in(response: Response) -> str:
     found = re.search(r'name="token" value="([^"]+)"', response.content.decode())
     assert found, Page(response).text
     return found[1]
 
 
-def apply(
-    client: Client, organization: Organization, token: str, seats: Any = 12, **more: str
-) -> HttpResponse:
+def apply(client: Client, organization: Organization, token: str, seats: Any = 12, **more: str) -> Response:
     return client.post(url(organization), {**answers(seats), "step": "apply", "token": token, **more})
 
 
-def said(response: HttpResponse) -> list[str]:
+def said(response: Response) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
