@@ -121,7 +121,7 @@ class SubscriptionEvent(models.Model):
             models.Index(fields=["type", "-id"], name="event_type"),
             models.Index(
                 fields=["stripe_customer_id", "stripe_object_id"],
-                condition=Q(state="pending", source="stripe"),
+                condition=Q(state__in=["pending", "failed"], source="stripe"),
                 name="event_waiting",
             ),
             models.Index(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -57,8 +58,10 @@ def sync_customer(customer_id: str) -> bool:
 
 def _waiting_events(lease: Lease) -> list[int]:
     """The webhooks that this round answers: those that stood in the ledger before the first call to Stripe."""
+    # A failed one waits for its next try; only a parked one has given up.
     events = SubscriptionEvent.objects.filter(
-        state=SubscriptionEvent.State.PENDING, source=SubscriptionEvent.Source.STRIPE
+        state__in=(SubscriptionEvent.State.PENDING, SubscriptionEvent.State.FAILED),
+        source=SubscriptionEvent.Source.STRIPE,
     )
     if not lease.customer_id.startswith("cus_"):
         events = events.filter(stripe_charge_id=lease.customer_id, stripe_customer_id__isnull=True)
@@ -225,7 +228,13 @@ def _close_events(answers: _Answers, waiting: list[int], owner: Organization | N
     events = SubscriptionEvent.objects.filter(id__in=waiting)
     if EVERYTHING not in answers.read:
         events = events.filter(stripe_object_id__in=list(answers.read))
-    settled: dict[str, Any] = {"processed_at": now, "error": "", "traceback": "", "next_attempt_at": None}
+    settled: dict[str, Any] = {
+        "processed_at": now,
+        "attempts": F("attempts") + 1,
+        "error": "",
+        "traceback": "",
+        "next_attempt_at": None,
+    }
     if owner is None:
         settled |= {
             "state": SubscriptionEvent.State.IGNORED,
@@ -236,11 +245,12 @@ def _close_events(answers: _Answers, waiting: list[int], owner: Organization | N
     events.update(**settled)
     for object_id, (error, trace) in answers.failed.items():
         for event in SubscriptionEvent.objects.filter(id__in=waiting, stripe_object_id=object_id):
+            event.state = SubscriptionEvent.State.FAILED
             event.attempts += 1
             event.error = str(error)
             event.traceback = trace
             event.next_attempt_at = now + inbox.backoff(event.attempts)
-            event.save(update_fields=["attempts", "error", "traceback", "next_attempt_at"])
+            event.save(update_fields=["state", "attempts", "error", "traceback", "next_attempt_at"])
 
 
 def _mark(row: CustomerSync, lease: Lease, answers: _Answers) -> None:

@@ -261,7 +261,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="subscriptionevent",
             index=models.Index(
-                condition=models.Q(("source", "stripe"), ("state", "pending")),
+                condition=models.Q(("source", "stripe"), ("state__in", ["pending", "failed"])),
                 fields=["stripe_customer_id", "stripe_object_id"],
                 name="event_waiting",
             ),

@@ -120,7 +120,7 @@ def test_an_object_that_cannot_be_read_keeps_its_traceback_and_delays_nobody(san
         row.refresh_from_db()
     assert organization.seats == 9
     assert healthy.state == "done"
-    assert (poisoned.state, poisoned.attempts) == ("pending", 1)
+    assert (poisoned.state, poisoned.attempts) == ("failed", 1)
     assert "OutcomeUnknown" in poisoned.traceback
     assert poisoned.next_attempt_at > timezone.now()
     inbox_row = CustomerSync.objects.get()
@@ -133,7 +133,7 @@ def test_an_object_that_cannot_be_read_keeps_its_traceback_and_delays_nobody(san
     assert inbox.overdue_customers() == [world.customer]
     sync_customer(world.customer)
     poisoned.refresh_from_db()
-    assert poisoned.state == "done"
+    assert (poisoned.state, poisoned.attempts, poisoned.error) == ("done", 2, "")
     assert inbox.overdue_customers() == []
 
 
