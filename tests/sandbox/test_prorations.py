@@ -112,6 +112,22 @@ def test_a_preview_changes_nothing_and_tells_nothing(sandbox, api, shop):
     assert len(api.invoices.list().data) == 1
 
 
+@pytest.mark.parametrize(("behavior", "first"), [("create_prorations", 3226), ("none", 0)])
+def test_a_later_anchor_makes_a_shortened_first_period(sandbox, api, shop, behavior, first):
+    sandbox.clock(START)
+    anchor = {"billing_cycle_anchor": START + 10 * DAY, "proration_behavior": behavior}
+    subscription = shop.subscription(4, **anchor)
+    assert subscription.latest_invoice.total == first
+    assert subscription["items"].data[0].current_period_end == START + 10 * DAY
+    sandbox.clock(START + 5 * DAY)
+    api.subscriptions.update(subscription.id, change(subscription, 8, START + 5 * DAY, "create_prorations"))
+    amounts = [item.amount for item in api.invoice_items.list({"customer": subscription.customer}).data]
+    assert amounts == ([3226, -1613] if first else [3226])
+    sandbox.clock(START + 10 * DAY)
+    [renewal] = api.invoices.list({"subscription": subscription.id, "limit": 1}).data
+    assert lines(renewal)[-1] == ("8 × Team (at $25.00 / month)", 20_000)
+
+
 def test_cancelling_now_can_be_previewed(sandbox, api, shop):
     sandbox.clock(START)
     subscription = shop.subscription(8)

@@ -256,7 +256,9 @@ def _changed(
         start = first["current_period_start"]
         same = _interval(price) == _interval(first["price"]) or subscription["status"] == "trialing"
         end = first["current_period_end"] if same else next_end(subscription, price, start)
-        return new_item(world, subscription, price, change, start=start, end=end)
+        made = new_item(world, subscription, price, change, start=start, end=end)
+        world.note(made["id"], began=world.side[first["id"]].get("began") if same else None)
+        return made
     new = dict(old)
     if "metadata" in change:
         new["metadata"] = merged(old["metadata"], change["metadata"])
@@ -269,6 +271,7 @@ def _changed(
             kept = old.get("quantity", 1) if price is old["price"] else 1
             new["quantity"] = change.get("quantity", kept)
         if _interval(price) != _interval(old["price"]) and subscription["status"] != "trialing":
+            world.note(old["id"], began=None)
             new["current_period_end"] = next_end(subscription, price, old["current_period_start"])
             if new["current_period_end"] <= at:
                 new["current_period_start"] = at
@@ -298,6 +301,7 @@ def _start_over(world: World, subscription: Object, behavior: str, at: int, now:
     for item in old:
         if behavior != "none":
             credit(world, subscription, item, at)
+        world.note(item["id"], began=None)
         end = next_end(subscription, item["price"], now)
         items.append({**item, "current_period_start": now, "current_period_end": end})
     set_items(world, subscription, items)

@@ -110,6 +110,7 @@ def roll(world: World, subscription: Object, now: int) -> list[Object]:
     for item in items_of(subscription):
         if item["current_period_end"] <= now:
             start = item["current_period_end"]
+            world.note(item["id"], began=None)
             after = next_end(subscription, item["price"], start)
             item = {**item, "current_period_start": start, "current_period_end": after}
             rolled.append(item)

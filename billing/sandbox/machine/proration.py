@@ -20,13 +20,19 @@ def share(price: Object, quantity: int, *, start: int, end: int, at: int) -> int
     return round_half_up(price_amount(price, quantity) * Fraction(end - at, end - start))
 
 
+def whole_start(world: World, item: Object) -> int:
+    """When the whole period that an item's present one is a part of began: earlier, in a shortened first period."""
+    began = world.side.get(item["id"], {}).get("began")
+    return int(item["current_period_start"] if began is None else began)
+
+
 def credit(world: World, subscription: Object, item: Object, at: int) -> list[Object]:
     """Give back the unused rest of an item's period, as pending invoice items."""
     if is_metered(item["price"]):
         return []
     debits = world.side.get(item["id"], {}).get("debits", [])
     if subscription["billing_mode"]["type"] == "classic" and subscription["status"] != "trialing":
-        now = {"start": item["current_period_start"], "end": item["current_period_end"]}
+        now = {"start": whole_start(world, item), "end": item["current_period_end"]}
         debits = [{"price": item["price"]["id"], "quantity": item["quantity"], **now}]
     made = []
     for debit in debits:
@@ -50,7 +56,7 @@ def credit(world: World, subscription: Object, item: Object, at: int) -> list[Ob
 def charge(world: World, subscription: Object, item: Object, at: int) -> list[Object]:
     """Ask for the rest of an item's period at its present price and quantity, as a pending invoice item."""
     price = item["price"]
-    start, end = item["current_period_start"], item["current_period_end"]
+    start, end = whole_start(world, item), item["current_period_end"]
     if is_metered(price) or not start <= at < end:
         return []
     quantity = item["quantity"]

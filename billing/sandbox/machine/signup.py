@@ -9,8 +9,9 @@ from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
+from billing.sandbox.machine.stub import stub_line
 from billing.sandbox.params import merged
-from billing.sandbox.periods import DAY
+from billing.sandbox.periods import DAY, period_end
 from billing.sandbox.resources.prices import new_price
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -232,20 +233,19 @@ def _start_with_stub(world: World, subscription: Object, anchor: int, free: bool
     now = subscription["created"]
     items = []
     for item in subscription["items"]["data"]:
-        whole = next_end(subscription, item["price"], now)
-        if not now < anchor <= whole:
+        recurring = item["price"]["recurring"]
+        interval, count = recurring["interval"], recurring["interval_count"]
+        if not now < anchor <= period_end(now, interval, count, now):
             raise invalid(
                 "billing_cycle_anchor cannot be later than next natural billing date",
                 param="billing_cycle_anchor",
             )
         items.append({**item, "current_period_end": anchor})
-        world.note(item["id"], stub={"whole": whole, "free": free})
+        world.note(item["id"], began=period_end(anchor, interval, -count, anchor), free=free)
     set_items(world, subscription, items)
 
 
 def _first_invoice(world: World, customer: Object, subscription: Object, params: dict[str, Any]) -> None:
-    from billing.sandbox.machine.stub import stub_line
-
     now = subscription["created"]
     trialing = subscription["status"] == "trialing"
     invoice = draft(
@@ -258,8 +258,8 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
     )
     lines = sweep(world, invoice, pending_items(world, customer["id"], None))
     for item in subscription["items"]["data"]:
-        if stub := world.side[item["id"]].get("stub"):
-            lines.append(stub_line(world, invoice, subscription, item, stub))
+        if "began" in world.side[item["id"]]:
+            lines.append(stub_line(world, invoice, subscription, item))
         else:
             lines.append(recurring_line(world, invoice, subscription, item, free=trialing))
     set_lines(world, invoice, lines)
