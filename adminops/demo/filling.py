@@ -6,15 +6,18 @@ ledger says that all of it is done.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
+from typing import Any
 
 import httpx
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from adminops.demo.history.shop import refuse_reason
@@ -22,11 +25,12 @@ from adminops.demo.people import Crowd, add_members, crowd_of, seeded
 from adminops.demo.staff import STAFF
 from billing import mirror, stripe_api
 from billing.importing import import_organizations
+from billing.inbox import LEASE_SECONDS
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
 from billing.operations.seats import Proration, change_seats, preview_seats
 from billing.projection import from_unix
-from billing.sync import sync_customer
+from billing.sync import EVERYTHING, sync_customer
 from organizations.models import Hold, Organization
 from webhooks.backfill import LISTED, backfill_events
 
@@ -146,18 +150,30 @@ def _take_in() -> str:
     troubled = [each for each in taken if each.problem]
     if troubled:
         raise RuntimeError(f"{troubled[0].name} could not be read: {troubled[0].problem}")
+    _read_the_rest(objects_wanted__has_key=EVERYTHING)
     return f"{len(taken)} customers taken in."
+
+
+def _read_the_rest(**which: Any) -> None:
+    """Read what is asked for and not read yet. A run that was killed leaves leases, and they are waited for."""
+    deadline = time.monotonic() + LEASE_SECONDS + 10
+    while True:
+        now = timezone.now()
+        waiting = CustomerSync.objects.filter(wanted__gt=F("done"), next_attempt_at__lte=now, **which)
+        ids = list(waiting.values_list("customer_id", flat=True))
+        if not ids:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{ids[0]} could not be read: another process holds it.")
+        read = [sync_customer(customer_id) for customer_id in ids]
+        if not any(read):
+            time.sleep(1)
 
 
 def _backfill() -> str:
     """Take in the events of thirty days, and read what the latest of them are about."""
     *_parts, progress = backfill_events(timezone.now() - LISTED)
-    for customer_id in (
-        CustomerSync.objects.filter(wanted__gt=0, objects_wanted__isnull=False)
-        .exclude(objects_wanted={})
-        .values_list("customer_id", flat=True)
-    ):
-        sync_customer(customer_id)
+    _read_the_rest()
     return f"{progress.new} events taken in."
 
 
