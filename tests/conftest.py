@@ -5,6 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,11 +14,19 @@ import stripe
 from django.conf import settings as django_settings
 from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.live_server_helper import LiveServer
+from pytest_django.plugin import blocking_manager_key
 
 from adminops.demo.supervisor import Program, Supervisor, http_answers
 from tests import databases, environment
 
 # -- The database -----------------------------------------------------------------------------------------
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the template ready, once, before the first test or the first process of pytest-xdist."""
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        with session.config.stash[blocking_manager_key].unblock():
+            databases.prepare_template(say=partial(print, flush=True))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ it, and so is rebuilt exactly when they change.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -28,12 +28,18 @@ BUILDING = 7_253_194
 FIXED_TABLES = {"auth_permission", "django_content_type", "django_migrations"}
 
 
+def prepare_template(say: Callable[[str], None]) -> None:
+    """Build the template if it is not there, before any test runs and its timeout counts."""
+    with _server() as server:
+        if not _exists(server, _names()[1]):
+            say("Migrating a database for the tests to copy; only when migrations change …")
+            _template(server)
+
+
 def create(name: str) -> None:
     """Create (or replace) a database with every migration applied, and let Django use it from here on."""
     with _server() as server:
-        server.execute("SELECT pg_advisory_lock(%s)", [BUILDING])
-        template = _template(server)
-        _copy(server, template, name)
+        _copy(server, _template(server), name)
     _use(name)
 
 
@@ -72,20 +78,26 @@ def _filled_tables(cursor: CursorWrapper) -> list[str]:
 
 
 def _template(server: psycopg.Connection) -> str:
-    theirs = [app for app in apps.get_app_configs() if not _is_ours(app)]
-    base = f"{PREFIX}_{_digest(theirs)}"
-    full = f"{base}_{_digest(apps.get_app_configs())}"
+    """The template, built if need be; the lock ends with the connection."""
+    server.execute("SELECT pg_advisory_lock(%s)", [BUILDING])
+    base, full = _names()
     if not _exists(server, base):
         _discard(server, keep=base)
         with _built(server, base, on="template0"):
             executor = MigrationExecutor(connection)
-            labels = {app.label for app in theirs}
+            labels = {app.label for app in apps.get_app_configs() if not _is_ours(app)}
             executor.migrate([node for node in executor.loader.graph.leaf_nodes() if node[0] in labels])
     if not _exists(server, full):
         _discard(server, keep=base)
         with _built(server, full, on=base):
             call_command("migrate", verbosity=0, interactive=False)
     return full
+
+
+def _names() -> tuple[str, str]:
+    """The templates: with other people's migrations only, and with all of them."""
+    base = f"{PREFIX}_{_digest(app for app in apps.get_app_configs() if not _is_ours(app))}"
+    return base, f"{base}_{_digest(apps.get_app_configs())}"
 
 
 @contextmanager
