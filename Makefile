@@ -74,8 +74,8 @@ $(STAMPS)/uv: requirements/uv.txt | $(BIN)/python
 
 # The demo is content with the development packages, if those are up to date: no going back and forth.
 $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/uv
-	@if [ $(STAMPS)/development -nt requirements/development.txt ] && [ ! requirements/demo.txt -nt requirements/development.txt ]; then :; else \
-	  $(MAKE) --no-print-directory install SET=demo; fi
+	@if [ $(STAMPS)/development -nt requirements/development.txt ] && [ $(STAMPS)/development -nt requirements/demo.txt ]; \
+	  then :; else $(MAKE) --no-print-directory install SET=demo; fi
 	@touch $@
 
 $(STAMPS)/development: requirements/development.txt $(STAMPS)/uv
