@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -16,6 +17,7 @@ class BackOfficeAdmin(ModelAdmin):
     list_filter_submit = True
     list_fullwidth = True
     actions = None
+    show_facets = ShowFacets.NEVER
     list_per_page = 50
     empty_value_display = "–"
 

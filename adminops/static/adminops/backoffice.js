@@ -5,6 +5,15 @@ document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
 });
 
+// The theme hides the page until its script has run, and by then the browser has given up on autofocus.
+document.addEventListener("alpine:initialized", () => {
+    requestAnimationFrame(() => {
+        if (document.activeElement === document.body) {
+            document.querySelector("[autofocus]")?.focus();
+        }
+    });
+});
+
 function followWithPreview(form) {
     const PAUSE_MS = 350;
     const names = form.dataset.operation.split(" ");
