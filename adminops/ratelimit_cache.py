@@ -51,7 +51,7 @@ class PostgresCounterCache(BaseCache):
                 """,
                 [name, int(value), self._seconds(timeout), only_if_expired],
             )
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """The value, or `default` where there is none any more."""
@@ -85,14 +85,14 @@ class PostgresCounterCache(BaseCache):
                 """,
                 [self._seconds(timeout), name],
             )
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def delete(self, key: Any, version: int | None = None) -> bool:
         """Forget `key`; say whether it was there."""
         name = self.make_and_validate_key(key, version=version)
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM adminops_counter WHERE key = %s", [name])
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -103,4 +103,4 @@ class PostgresCounterCache(BaseCache):
         """Delete what has expired; a periodic task keeps the table small with it."""
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM adminops_counter WHERE expires_at <= now()")
-            return cursor.rowcount
+            return int(cursor.rowcount)

@@ -55,7 +55,7 @@ class StripeBusy(StripeError):
 
 
 class StripeUnreachable(StripeError):
-    """No connection was made, so Stripe heard nothing. Nothing changed."""
+    """Stripe heard nothing, because no connection was made, or was only asked and gave no answer. Nothing changed."""
 
 
 class OutcomeUnknown(StripeError):

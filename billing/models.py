@@ -109,6 +109,7 @@ class SubscriptionEvent(models.Model):
         verbose_name = _("subscription event")
         verbose_name_plural = _("subscription events")
         ordering = ["-id"]
+        permissions = [("view_traceback", _("Can see what went wrong inside: tracebacks and raw errors"))]
         constraints = [
             models.UniqueConstraint(
                 fields=["stripe_subscription_id"],

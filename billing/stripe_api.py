@@ -170,10 +170,11 @@ def call(
         try:
             return _send(method, path, dict(params or {}), idempotency_key, list(expand))
         except (StripeBusy, StripeUnreachable, OutcomeUnknown) as error:
-            if attempt == READ_TRIES or not reads:
+            if not reads:
                 raise
-            if isinstance(error, OutcomeUnknown) and "timed out" in error.detail:
-                raise  # a person or a worker has waited long enough
+            # After a silence, a person or a worker has waited long enough.
+            if attempt == READ_TRIES or (isinstance(error, OutcomeUnknown) and error.raw["status"] is None):
+                raise _unread(error) from error
             time.sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311  (jitter, no secret)
     raise AssertionError("unreachable")
 
@@ -217,7 +218,7 @@ def _translate(error: stripe.StripeError) -> StripeError:
     if isinstance(error, stripe.APIConnectionError):
         if _was_never_connected(error):
             return StripeUnreachable(_("We could not reach Stripe. Nothing was changed."), detail, raw=raw)
-        return OutcomeUnknown(_unknown(), f"{detail} (timed out or cut off)", raw=raw)
+        return OutcomeUnknown(_unknown(), f"{detail} (no answer)", raw=raw)
     if isinstance(error, stripe.RateLimitError) or error.http_status == 429:
         return StripeBusy(
             _("Stripe is busy and asked us to wait. Nothing was changed; try again in a minute."),
@@ -252,6 +253,18 @@ def _translate(error: stripe.StripeError) -> StripeError:
             raw=raw,
         )
     return OutcomeUnknown(_unknown(), detail, code=code, raw=raw)
+
+
+def _unread(error: StripeError) -> StripeError:
+    """The failure of a read: nothing can have happened, so nothing is in doubt."""
+    if not isinstance(error, OutcomeUnknown):
+        return error
+    return StripeUnreachable(
+        _("Stripe did not give a usable answer, so this could not be read. Nothing was changed; try again."),
+        error.detail,
+        code=error.code,
+        raw=error.raw,
+    )
 
 
 def _unknown() -> str:

@@ -169,6 +169,9 @@ class Migration(migrations.Migration):
                 "verbose_name": "subscription event",
                 "verbose_name_plural": "subscription events",
                 "ordering": ["-id"],
+                "permissions": [
+                    ("view_traceback", "Can see what went wrong inside: tracebacks and raw errors")
+                ],
             },
         ),
         migrations.CreateModel(

@@ -59,7 +59,8 @@ def test_stripes_own_code_accepts_the_signature(api, receiver):
     endpoint = api.webhook_endpoints.create({"url": receiver.url, "enabled_events": ["customer.created"]})
     customer = api.customers.create({"name": "Ådå"}, {"idempotency_key": "k1"})
     receiver.wait(1)
-    event = stripe.Webhook.construct_event(*receiver.got[0], endpoint.secret)
+    body, signature = receiver.got[0]
+    event = stripe.Webhook.construct_event(body, signature, endpoint.secret)
     assert (event.type, event.data.object.id, event.data.object.name) == (
         "customer.created",
         customer.id,
@@ -70,7 +71,7 @@ def test_stripes_own_code_accepts_the_signature(api, receiver):
     assert event.pending_webhooks == 1
     assert api.events.retrieve(event.id).pending_webhooks == 0
     with pytest.raises(stripe.SignatureVerificationError):
-        stripe.Webhook.construct_event(*receiver.got[0], "whsec_other")
+        stripe.Webhook.construct_event(body, signature, "whsec_other")
 
 
 def test_the_secret_is_shown_once_and_only_wanted_events_come(api, receiver):

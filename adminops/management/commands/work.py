@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from django.utils.translation import gettext_lazy as _
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.jobs import DeleteJobCondition
 
 
 class Command(BaseCommand):
@@ -32,8 +33,8 @@ async def _work(queues: list[str] | None, concurrency: int) -> None:
     with app.replace_connector(connector) as worker_app:
         async with worker_app.open_async():
             await worker_app.run_worker_async(
-                **({"queues": queues} if queues else {}),
+                queues=queues,  # type: ignore[arg-type]  # None is every queue; its types forget that
                 concurrency=concurrency,
-                delete_jobs="successful",
+                delete_jobs=DeleteJobCondition.SUCCESSFUL,
                 shutdown_graceful_timeout=10,
             )
