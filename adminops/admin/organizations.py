@@ -189,11 +189,10 @@ class OrganizationAdmin(BackOfficeAdmin):
         if not self.may_change_seats or not obj.has_live_subscription:
             return text
         return format_html(
-            '<a class="bo-act" href="{}" aria-label="{}">{}</a>',
+            '<a class="bo-act" href="{}">{}<span class="sr-only"> {}</span></a>',
             action_named("change_seats").url(obj),
-            _("Change seats of %(name)s: %(used)d used of %(seats)d paid")
-            % {"name": obj.name, "used": obj.used, "seats": obj.seats},
             text,
+            _("Change seats of %(name)s") % {"name": obj.name},
         )
 
     @display(description=_("MRR"), ordering="mrr")
