@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
@@ -126,8 +126,6 @@ class OrganizationAdmin(BackOfficeAdmin):
         return Organization.objects.order_by("name", "pk")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        # Each row draws its seats cell for whoever looks.
-        self.may_change_seats = request.user.has_perm(action_named("change_seats").permission)
         changelist = super().get_changelist_instance(request)
         used = (
             Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
@@ -138,7 +136,9 @@ class OrganizationAdmin(BackOfficeAdmin):
         )
         # After filters and count, so that only the rows of this page pay for it.
         changelist.result_list = changelist.result_list.annotate(
-            used=Coalesce(Subquery(used), 0)
+            used=Coalesce(Subquery(used), 0),
+            # For whoever looks; this object serves many requests at once and must not remember one.
+            seats_lead_on=Value(request.user.has_perm(action_named("change_seats").permission)),
         ).prefetch_related(Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
         return changelist
 
@@ -186,7 +186,7 @@ class OrganizationAdmin(BackOfficeAdmin):
             obj.used,
             obj.seats,
         )
-        if not self.may_change_seats or not obj.has_live_subscription:
+        if not obj.seats_lead_on or not obj.has_live_subscription:
             return text
         return format_html(
             '<a class="bo-act" href="{}">{}<span class="sr-only"> {}</span></a>',
