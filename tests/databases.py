@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
+from urllib.parse import urlencode
 
 import psycopg
 from django.apps import AppConfig, apps
@@ -75,6 +76,13 @@ def _filled_tables(cursor: CursorWrapper) -> list[str]:
     questions = [f"SELECT {i} WHERE EXISTS (SELECT 1 FROM {quote(name)})" for i, name in enumerate(tables)]
     cursor.execute(" UNION ALL ".join(questions))
     return [tables[i] for (i,) in cursor.fetchall()]
+
+
+def url() -> str:
+    """Where the present test database is, for a process of its own."""
+    parameters = connection.get_connection_params()
+    where = urlencode({key: parameters[key] for key in ("host", "port", "password") if parameters.get(key)})
+    return f"postgres://{parameters['user']}@/{parameters['dbname']}?{where}"
 
 
 def _template(server: psycopg.Connection) -> str:
