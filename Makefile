@@ -82,8 +82,9 @@ $(STAMPS)/development: requirements/development.txt $(STAMPS)/uv
 	@$(MAKE) --no-print-directory install SET=development
 	@touch $@ $(STAMPS)/demo
 
+SET ?= runtime
 .PHONY: install
-install:
+install: $(STAMPS)/uv  ## Install what running for real needs (SET=demo or development for more)
 	@echo "Installing packages (requirements/$(SET).txt) …"
 	@rm -f $(STAMPS)/demo $(STAMPS)/development
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync --quiet --require-hashes requirements/$(SET).txt requirements/uv.txt

@@ -120,6 +120,15 @@ class SubscriptionEvent(models.Model):
         indexes = [
             models.Index(fields=["organization", "-id"], name="event_organization"),
             models.Index(fields=["type", "-id"], name="event_type"),
+            # For whoever pastes an id; most rows hold only one or two of them.
+            *(
+                models.Index(
+                    fields=[f"stripe_{kind}_id", "-id"],
+                    condition=Q(**{f"stripe_{kind}_id__isnull": False}),
+                    name=f"event_of_{kind}",
+                )
+                for kind in ("customer", "subscription", "invoice", "charge", "refund")
+            ),
             models.Index(
                 fields=["stripe_customer_id", "stripe_object_id"],
                 condition=Q(state__in=["pending", "failed"], source="stripe"),

@@ -18,6 +18,10 @@ from billing.money import format_money
 # Stripe's names of what happened, and ours, in words. One without words is shown by its name.
 TYPES: dict[str, Promise] = {
     "change_seats": gettext_lazy("Seats changed"),
+    "organization.imported": gettext_lazy("Taken in from Stripe"),
+    "hold.placed": gettext_lazy("Suspended"),
+    "hold.lifted": gettext_lazy("Hold lifted"),
+    "demo.filled": gettext_lazy("Demo data filled in"),
     "customer.created": gettext_lazy("Customer created at Stripe"),
     "customer.updated": gettext_lazy("Customer's details changed"),
     "customer.deleted": gettext_lazy("Customer deleted at Stripe"),
@@ -27,8 +31,17 @@ TYPES: dict[str, Promise] = {
     "customer.subscription.paused": gettext_lazy("Subscription paused"),
     "customer.subscription.resumed": gettext_lazy("Subscription resumed"),
     "customer.subscription.trial_will_end": gettext_lazy("Trial ends in three days"),
+    "customer.subscription.pending_update_applied": gettext_lazy(
+        "Pending change of the subscription applied"
+    ),
+    "customer.subscription.pending_update_expired": gettext_lazy(
+        "Pending change of the subscription expired"
+    ),
     "invoice.created": gettext_lazy("Invoice drafted"),
     "invoice.finalized": gettext_lazy("Invoice issued"),
+    "invoice.finalization_failed": gettext_lazy("Invoice could not be issued"),
+    "invoice.sent": gettext_lazy("Invoice sent"),
+    "invoice.overdue": gettext_lazy("Invoice overdue"),
     "invoice.paid": gettext_lazy("Invoice paid"),
     "invoice.payment_succeeded": gettext_lazy("Invoice paid"),
     "invoice.payment_failed": gettext_lazy("Payment of an invoice failed"),
@@ -37,15 +50,29 @@ TYPES: dict[str, Promise] = {
     "invoice.updated": gettext_lazy("Invoice changed"),
     "invoice.voided": gettext_lazy("Invoice voided"),
     "invoice.marked_uncollectible": gettext_lazy("Invoice written off"),
+    "invoice_payment.paid": gettext_lazy("Payment of an invoice recorded"),
+    "invoiceitem.created": gettext_lazy("Put on the next invoice"),
+    "invoiceitem.updated": gettext_lazy("Changed on the next invoice"),
+    "invoiceitem.deleted": gettext_lazy("Taken off the next invoice"),
     "charge.succeeded": gettext_lazy("Payment received"),
+    "charge.pending": gettext_lazy("Payment under way"),
+    "charge.captured": gettext_lazy("Payment captured"),
+    "charge.updated": gettext_lazy("Payment's details changed"),
+    "charge.expired": gettext_lazy("Payment expired"),
     "charge.failed": gettext_lazy("Payment failed"),
     "charge.refunded": gettext_lazy("Payment refunded"),
     "charge.dispute.created": gettext_lazy("Payment disputed"),
     "charge.dispute.updated": gettext_lazy("Dispute changed"),
     "charge.dispute.closed": gettext_lazy("Dispute closed"),
+    "charge.dispute.funds_withdrawn": gettext_lazy("Disputed money withdrawn"),
+    "charge.dispute.funds_reinstated": gettext_lazy("Disputed money given back"),
+    "charge.refund.updated": gettext_lazy("Refund changed"),
     "refund.created": gettext_lazy("Refund started"),
     "refund.updated": gettext_lazy("Refund changed"),
     "refund.failed": gettext_lazy("Refund failed"),
+    "payment_intent.created": gettext_lazy("Payment begun"),
+    "payment_intent.requires_action": gettext_lazy("Payment waits for the customer"),
+    "payment_intent.canceled": gettext_lazy("Payment abandoned"),
     "payment_intent.succeeded": gettext_lazy("Payment received"),
     "payment_intent.payment_failed": gettext_lazy("Payment failed"),
     "payment_method.attached": gettext_lazy("Card added"),
@@ -54,16 +81,18 @@ TYPES: dict[str, Promise] = {
     "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
 }
 
-# Families for filtering: the first words of a type. Ours have no dot in them.
+# Families for filtering: the first words of a type. Staff operations have no dot in them.
 OPERATIONS = "operations"
 FAMILIES: dict[str, Promise] = {
     OPERATIONS: gettext_lazy("Staff operations"),
+    "hold.": gettext_lazy("Suspensions"),
     "customer.subscription.": gettext_lazy("Subscriptions"),
     "customer.": gettext_lazy("Customers"),
     "invoice.": gettext_lazy("Invoices"),
     "charge.": gettext_lazy("Payments"),
     "charge.dispute.": gettext_lazy("Disputes"),
     "refund.": gettext_lazy("Refunds"),
+    "payment_intent.": gettext_lazy("Payment attempts"),
     "payment_method.": gettext_lazy("Payment methods"),
 }
 

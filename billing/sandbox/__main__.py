@@ -25,6 +25,8 @@ def main() -> None:
         port=chosen.port,
         log_level="warning",
         access_log=False,
+        # Clients keep connections; one that we close while they send looks like a call of unknown outcome.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from adminops.admin.events import SubscriptionEventAdmin
 from adminops.pages import timeline
 from billing.models import SubscriptionEvent
+from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
 from tests.factories import (
     EventPayloadFactory,
@@ -20,6 +21,7 @@ from tests.factories import (
     StaffEventFactory,
     SubscriptionEventFactory,
 )
+from webhooks.handlers import HANDLERS
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +134,11 @@ def test_filters_tell_sources_states_and_families_apart(support: Client) -> None
     assert ids(support, kind="charge.") == [charge.pk]
     assert ids(support, kind="charge.dispute.") == [dispute.pk]
     assert ids(support, organization__id__exact=str(paid.organization_id)) == [paid.pk]
+
+
+def test_every_type_that_is_handled_or_done_has_words() -> None:
+    for type_ in [*HANDLERS, *OPERATIONS]:
+        assert type_ in timeline.TYPES, type_
 
 
 def test_every_family_is_of_some_type() -> None:
