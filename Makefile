@@ -53,6 +53,10 @@ check: lint test  ## What CI runs: lint and test
 bench: $(STAMPS)/development  ## Measure (ONLY=name for one), into var/bench.json
 	@exec $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
+.PHONY: pictures
+pictures: $(STAMPS)/development  ## Take the README's pictures from a running demo (PORT=8000)
+	@$(BIN)/python -m tests.pictures http://127.0.0.1:$${PORT:-8000}
+
 .PHONY: lock
 lock: $(STAMPS)/uv  ## Compile the requirement files anew from pyproject.toml, with hashes
 	$(BIN)/uv pip compile requirements/uv.in --universal --generate-hashes --python-version 3.12 --no-header -q -o requirements/uv.txt
