@@ -3,14 +3,16 @@
 from collections.abc import Callable
 
 from billing.sandbox.errors import malformed
+from billing.sandbox.kinds import PREFIXES
 from billing.sandbox.table import Object
-from billing.sandbox.world import PREFIXES, World
+from billing.sandbox.world import World
 
 DEPTH = 4
 EXPANDABLE = frozenset(
     "customer default_payment_method latest_invoice subscription invoice charge payment_intent latest_charge "
     "payment_method product price balance_transaction test_clock default_price source default_source schedule "
-    "pending_setup_intent failure_balance_transaction coupon discounts balance_transactions".split()
+    "pending_setup_intent failure_balance_transaction coupon discount promotion_code discounts "
+    "balance_transactions".split()
 )
 # Parts that Stripe shows only when asked: (object, field) -> what to show.
 INCLUDED: dict[tuple[str, str], Callable[[World, Object], object]] = {}
@@ -66,11 +68,11 @@ def _expand(world: World, obj: Object, parts: list[str], path: str) -> Object:
 
 def resolve(world: World, id: str) -> Object | None:
     """The object an id names, by its prefix; what was deleted shows as deleted."""
-    kind = PREFIXES.get(id[: id.find("_") + 1])
+    kind = PREFIXES.get(id[: id.rfind("_") + 1])
     found = world.find(kind, id) if kind else None
     if found is None:
         found = next(
             (t.objects[id] for t in (world.tables["product"], world.tables["coupon"]) if id in t.objects),
             None,
         )
-    return found or world.deleted.get(id)
+    return found or world.deleted.get(id) or world.side.get(id, {}).get("coupon")
