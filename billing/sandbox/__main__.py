@@ -16,9 +16,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--state", type=Path, help="keep the world in this file")
+    parser.add_argument("--record", type=Path, help="append every call, answer and event to this file")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    sandbox = Sandbox(f"http://{chosen.host}:{chosen.port}", chosen.state)
+    sandbox = Sandbox(f"http://{chosen.host}:{chosen.port}", chosen.state, chosen.record)
     uvicorn.run(
         create_app(sandbox),
         host=chosen.host,

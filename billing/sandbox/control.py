@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from billing.sandbox import bank
 from billing.sandbox.errors import ApiError
 from billing.sandbox.faults import Fault
+from billing.sandbox.limits import wanted
 from billing.sandbox.sandbox import Sandbox
 
 OUTCOMES = ("canceled", "unpaid", "past_due")
@@ -68,23 +70,22 @@ def routes(sandbox: Sandbox) -> list[Route]:
 
     async def deliveries(body: Any) -> Any:
         sent = sandbox.deliveries
-        return {"waiting": sent.unsent, "paused": sent.paused, "recent": list(sent.recent)}
+        how = {"paused": sent.paused, "parallel": sent.parallel, "simulated": sent.simulated}
+        return {"waiting": sent.unsent, **how, "recent": list(sent.recent)}
 
     async def set_deliveries(body: Any) -> Any:
-        sandbox.deliveries.paused = bool(body["paused"])
-        sandbox.deliveries.wake.set()
+        sent = sandbox.deliveries
+        if set(body) - {"paused", "parallel", "simulated"}:
+            raise ValueError("deliveries are paused, parallel or simulated")
+        sent.paused = bool(body.get("paused", sent.paused))
+        sent.simulated = bool(body.get("simulated", sent.simulated))
+        sent.parallel = max(1, int(body.get("parallel", sent.parallel)))
+        sent.wake.set()
         return await deliveries(body)
 
     async def reset(body: Any) -> Any:
         sandbox.reset()
         return {"ready": True}
-
-    async def dispute(body: Any) -> Any:
-        from billing.sandbox.machine.disputes import open_dispute
-
-        with sandbox.world.transaction():
-            charge = sandbox.world.get("charge", body["charge"], param="charge")
-            return dict(open_dispute(sandbox.world, charge, reason=body.get("reason", "fraudulent")))
 
     async def settings(body: Any) -> Any:
         return sandbox.world.settings
@@ -97,6 +98,8 @@ def routes(sandbox: Sandbox) -> list[Route]:
             raise ValueError(f"final_outcome must be one of {', '.join(OUTCOMES)}")
         if not all(isinstance(delay, int) and delay > 0 for delay in body.get("retry_delays", [])):
             raise ValueError("retry_delays are whole seconds")
+        if "rate_limits" in body:
+            body["rate_limits"] = wanted(body["rate_limits"])
         known.update(body)
         sandbox.world.changes += 1
         return known
@@ -108,7 +111,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
         _route("/log", GET=log, DELETE=clear_log),
         _route("/deliveries", GET=deliveries, POST=set_deliveries),
         _route("/reset", POST=reset),
-        _route("/disputes", POST=dispute),
+        *(_route(path, POST=act) for path, act in bank.actions(sandbox).items()),
         _route("/settings", GET=settings, POST=set_settings),
     ]
 

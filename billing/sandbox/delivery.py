@@ -5,6 +5,7 @@ import hashlib
 import heapq
 import hmac
 import json
+import random
 import time
 from collections import deque
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from billing.sandbox.faults import Faults
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
@@ -29,8 +31,11 @@ def signature(secret: str, payload: bytes, moment: int) -> str:
 class Deliveries:
     """What waits to be sent, and what was."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, faults: Faults) -> None:
         self.world = world
+        self.faults = faults
+        self.parallel = PARALLEL  # 1 keeps them in order, as long as none is sent again
+        self.simulated = False  # whether waiting takes simulated time
         self.ready: deque[Object] = deque()
         self.later: list[tuple[float, int, Object]] = []  # retries, soonest first
         self._count = 0
@@ -52,22 +57,41 @@ class Deliveries:
                 wanted = endpoint["enabled_events"]
                 if endpoint["status"] == "enabled" and ("*" in wanted or event["type"] in wanted):
                     event["pending_webhooks"] += 1
-                    self.ready.append({"event": event, "endpoint": endpoint["id"], "attempt": 0})
+                    self._start({"event": event, "endpoint": endpoint["id"], "attempt": 0})
         self.wake.set()
+
+    def _start(self, each: Object) -> None:
+        """Have one sent now, unless something is to go wrong with it."""
+        content = json.dumps(each["event"]) if self.faults.active else ""
+        fault = self.faults.take_webhook(each["event"]["type"], content) if content else None
+        if fault is None:
+            self.ready.append(each)
+        elif fault.kind == "webhook_delay":
+            self._retry(each, self._now() + fault.wait(5))
+        elif fault.kind == "webhook_reorder":
+            self._retry(each, self._now() + random.uniform(0, fault.wait(1)))  # noqa: S311 (disorder, no secret)
+        elif fault.kind == "webhook_duplicate":
+            self.ready += [each, {**each, "again": True}]
+        elif fault.kind == "webhook_wrong_signature":
+            self.ready.append({**each, "forged": True})
+
+    def _now(self) -> float:
+        return self.world.now() if self.simulated else time.time()
 
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             while True:
-                while self.later and self.later[0][0] <= time.time():
+                while self.later and self.later[0][0] <= self._now():
                     self.ready.append(heapq.heappop(self.later)[2])
-                while self.ready and not self.paused and len(self._sending) < PARALLEL:
+                while self.ready and not self.paused and len(self._sending) < self.parallel:
                     each = self.ready.popleft()
                     task = asyncio.create_task(self._send(client, each))
                     self._sending[task] = each
                     task.add_done_callback(self._sent)
                 self.wake.clear()
-                pause = max(self.later[0][0] - time.time(), 0.005) if self.later else 60.0
+                pause = max(self.later[0][0] - self._now(), 0.005) if self.later else 60.0
+                pause = min(pause, 0.05) if self.simulated else pause
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
 
@@ -83,6 +107,8 @@ class Deliveries:
         payload = json.dumps(event, indent=2, ensure_ascii=False).encode()
         moment = int(time.time())
         secret = self.world.side[endpoint["id"]]["secret"]
+        if each.pop("forged", False):
+            secret = "whsec_of_somebody_else"
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
@@ -108,11 +134,13 @@ class Deliveries:
                 **outcome,
             }
         )
+        if each.get("again"):
+            return
         if delivered:
             event["pending_webhooks"] -= 1
             self.world.changes += 1
         elif each["attempt"] <= len(DELAYS):
-            self._retry(each, time.time() + DELAYS[each["attempt"] - 1])
+            self._retry(each, self._now() + DELAYS[each["attempt"] - 1])
 
     def _retry(self, each: Object, due: float) -> None:
         self._count += 1

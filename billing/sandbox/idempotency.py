@@ -17,6 +17,7 @@ class Answer:
     at: int
     status: int = 0
     body: str = ""
+    request: str = ""
 
 
 class Keys:
@@ -64,10 +65,10 @@ class Keys:
             )
         return known
 
-    def finish(self, key: str, status: int, body: str) -> None:
-        """Remember the answer."""
-        if key in self.answers:
-            self.answers[key].status, self.answers[key].body = status, body
+    def finish(self, key: str, status: int, body: str, request: str) -> None:
+        """Remember the answer, and the request it was given to."""
+        if answer := self.answers.get(key):
+            answer.status, answer.body, answer.request = status, body, request
 
     def abandon(self, key: str) -> None:
         """Forget a key whose request did nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from billing.sandbox.errors import invalid
+from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.params import Shape, list_of, parse_shape, text
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -84,6 +84,14 @@ def match(method: str, path: str) -> tuple[Endpoint, list[str]]:
             status=404,
         )
     return found, ids
+
+
+def template_of(method: str, path: str) -> str | None:
+    """The path of the endpoint that serves a URL, as it was declared; None when there is none."""
+    try:
+        return match(method, path)[0].path
+    except ApiError:
+        return None
 
 
 def parse(declared: Endpoint, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import time
 from collections import deque
 from pathlib import Path
 
-from billing.sandbox.delivery import Deliveries
+from billing.sandbox.delivery import PARALLEL, Deliveries
 from billing.sandbox.faults import Faults
 from billing.sandbox.idempotency import Keys
+from billing.sandbox.limits import Limits
+from billing.sandbox.recording import Recording
 from billing.sandbox.resources.account import new_account
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -20,14 +22,16 @@ log = logging.getLogger("billing.sandbox")
 class Sandbox:
     """The world, the idempotency keys, the faults, the webhooks on their way and the log of calls."""
 
-    def __init__(self, base: str, state: Path | None = None) -> None:
+    def __init__(self, base: str, state: Path | None = None, record: Path | None = None) -> None:
         self.base = base
         self.state = state
+        self.record = Recording(record) if record else None
+        self.limits = Limits()
         self.world = World()
         self.faults = Faults()
         self.calls: deque[Object] = deque(maxlen=10_000)
         self.keys = Keys()
-        self.deliveries = Deliveries(self.world)
+        self.deliveries = Deliveries(self.world, self.faults)
         self._start_world()
         self.saved_at_change = 0
         self.next_save = 0.0
@@ -37,7 +41,12 @@ class Sandbox:
     def _start_world(self) -> None:
         self.world.base = self.base
         self.world.account = new_account(self.world)
-        self.world.on_commit = self.deliveries.queue
+        self.world.on_commit = self._commit
+
+    def _commit(self, events: list[Object]) -> None:
+        self.deliveries.queue(events)
+        if self.record:
+            self.record.events(events)
 
     def reset(self) -> None:
         """An empty world, its clock with real time."""
@@ -45,7 +54,9 @@ class Sandbox:
         self.deliveries.world = self.world
         self.deliveries.clear()
         self.deliveries.paused = False
-        self.faults = Faults()
+        self.deliveries.parallel, self.deliveries.simulated = PARALLEL, False
+        self.faults.active.clear()
+        self.limits = Limits()
         self.calls.clear()
         self.keys = Keys()
         self._start_world()

@@ -19,13 +19,16 @@ from billing.sandbox.errors import ApiError, invalid, unauthorized
 from billing.sandbox.expansion import expand
 from billing.sandbox.faults import Fault
 from billing.sandbox.forms import decode
-from billing.sandbox.routing import Call, load_resources, match, parse
+from billing.sandbox.routing import Call, load_resources, match, parse, template_of
 from billing.sandbox.sandbox import Sandbox
 from billing.sandbox.table import Object
 
 log = logging.getLogger("billing.sandbox")
 EMBEDDED = 10
 METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
+
+
+BROKEN_PAGE = "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>"
 
 
 class Dropped(Response):
@@ -72,43 +75,49 @@ class Api:
         }
         if key:
             headers["Idempotency-Key"] = key
+        template = template_of(method, path)
         fault: Fault | None = None
-        outcome = "ok"
+        status, text, outcome = 0, "", "ok"
         try:
             self._authorize(request)
-            fault = sandbox.faults.take(method, path)
+            if reason := sandbox.limits.exceeded(
+                f"{method} {template}", sandbox.world.settings.get("rate_limits")
+            ):
+                headers["Stripe-Rate-Limited-Reason"] = reason
+                outcome = reason
+                raise _busy()
+            fault = sandbox.faults.take(method, path, f"{request.url.query}&{body}")
+            outcome = fault.kind if fault else "ok"
             if fault and fault.kind == "timeout_before":
                 await self._hold(request, fault)
                 raise ApiError(504, "api_error", "The request timed out.", stored=False)
             if fault and fault.kind == "drop_connection":
-                status, outcome = 0, "dropped"
                 return Dropped()
             if fault and fault.kind == "error_429":
                 if fault.retry_after is not None:
                     headers["Retry-After"] = f"{fault.retry_after:g}"
-                raise ApiError(
-                    429,
-                    "invalid_request_error",
-                    "Request rate limit exceeded. Learn more about rate limits at https://stripe.com/docs/rate-limits.",
-                    code="rate_limit",
-                    stored=False,
-                )
-            status, text, replayed = await self._once(request, path, body, key, id, fault)
-            if replayed:
+                raise _busy()
+            status, text, original = await self._once(request, path, body, key, id, fault)
+            if original:
                 headers["Idempotent-Replayed"] = "true"
-                headers["Original-Request"] = id
-                outcome = "replayed"
+                headers["Original-Request"] = original
+                outcome = "replayed" if outcome == "ok" else outcome
             if fault and fault.kind == "timeout_after":
-                outcome = "timeout_after"
                 await self._hold(request, fault)
+            if fault and fault.kind == "drop_connection_after":
+                return Dropped()
         except ApiError as refusal:
             status, text = refusal.status, self._refusal(refusal, id)
         finally:
-            if fault and outcome == "ok":
-                outcome = fault.kind
-            self._log(request, key, id, locals().get("status", 0), outcome)
+            self._log(request, template, key, id, status, outcome)
+            if sandbox.record:
+                sandbox.record.call(method, template, path, request.url.query, body, status, text)
         if status in (409, 429) or status >= 500:
             headers["Stripe-Should-Retry"] = "true" if status != 500 else "false"
+        if fault and fault.kind == "truncated_body":
+            text = text[: len(text) // 2]
+        if fault and fault.kind == "not_json":
+            text, headers["Content-Type"] = BROKEN_PAGE, "text/html"
         return Response(text, status, headers)
 
     def _authorize(self, request: Request) -> None:
@@ -122,17 +131,18 @@ class Api:
 
     async def _once(
         self, request: Request, path: str, body: str, key: str | None, id: str, fault: Fault | None
-    ) -> tuple[int, str, bool]:
+    ) -> tuple[int, str, str | None]:
+        """The answer, and the request that it is a replay of."""
         keys, world = self.sandbox.keys, self.sandbox.world
         self.sandbox.tick(most=2**62)
         if key is not None:
             known = keys.begin(key, path, f"{request.url.query}\n{body}", world.now())
             if known:
-                return known.status, known.body, True
+                return known.status, known.body, known.request
         stored = True
         try:
             if fault and fault.kind == "latency":
-                await asyncio.sleep(fault.seconds or 1)
+                await asyncio.sleep(fault.wait(1))
             try:
                 if fault and fault.kind == "error_500":
                     raise _broken()
@@ -152,8 +162,8 @@ class Api:
             if key is not None and not stored:
                 keys.abandon(key)
         if key is not None and stored:
-            keys.finish(key, status, text)
-        return status, text, False
+            keys.finish(key, status, text, id)
+        return status, text, None
 
     def _perform(self, request: Request, path: str, body: str, key: str | None, id: str) -> str:
         """Parse, let the endpoint act, expand. All of it happens or none."""
@@ -177,15 +187,18 @@ class Api:
         return json.dumps({"error": error}, indent=2)
 
     async def _hold(self, request: Request, fault: Fault) -> None:
-        until = time.monotonic() + (fault.seconds or 120)
+        until = time.monotonic() + fault.wait(120)
         while time.monotonic() < until and not await request.is_disconnected():
             await asyncio.sleep(0.05)
 
-    def _log(self, request: Request, key: str | None, id: str, status: int, outcome: str) -> None:
+    def _log(
+        self, request: Request, template: str | None, key: str | None, id: str, status: int, outcome: str
+    ) -> None:
         self.sandbox.calls.append(
             {
                 "method": request.method,
                 "path": request.url.path,
+                "endpoint": template,
                 "query": request.url.query,
                 "key": key,
                 "request": id,
@@ -195,6 +208,16 @@ class Api:
                 "real": time.time(),
             }
         )
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        429,
+        "invalid_request_error",
+        "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",
+        code="rate_limit",
+        stored=False,
+    )
 
 
 def _broken() -> ApiError:

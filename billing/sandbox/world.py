@@ -49,6 +49,7 @@ class World:
         self.settings: Object = {
             "retry_delays": [86_400, 86_400, 172_800, 172_800, 172_800, 172_800, 172_800, 172_800],
             "final_outcome": "canceled",
+            "rate_limits": None,
         }
         self.account: Object = {}
         self.base = ""  # the sandbox's own address, for the pages it links to

@@ -1,5 +1,6 @@
 """A sandbox in a process of its own, and the unmodified client that talks to it over a socket."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -29,6 +30,8 @@ class Server:
 
     def __init__(self, port: int, *arguments: str) -> None:
         self.base = f"http://127.0.0.1:{port}"
+        if where := os.environ.get("SANDBOX_RECORD"):  # `make contract` checks what was said
+            arguments = (*arguments, "--record", f"{where}/{os.getpid()}-{port}.jsonl")
         command = [sys.executable, "-m", "billing.sandbox", "--port", str(port), *arguments]
         self.sessions: list[requests.Session] = []
         self.process = subprocess.Popen(command, cwd=ROOT)
