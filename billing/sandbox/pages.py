@@ -1,14 +1,21 @@
 """The few pages people open from links: a hosted invoice, its PDF, the portal."""
 
 from html import escape
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from billing.sandbox.machine.payments import authenticate
 from billing.sandbox.money import shown
 from billing.sandbox.sandbox import Sandbox
 from billing.sandbox.table import Object
+
+BUTTONS = (
+    "<form method=post><button name=passed value=yes>Complete</button> "
+    "<button name=passed value=no>Fail</button></form>"
+)
 
 
 def routes(sandbox: Sandbox) -> list[Route]:
@@ -53,7 +60,23 @@ def routes(sandbox: Sandbox) -> list[Route]:
         link = f'<p><a href="{escape(back)}">Back</a></p>' if back else ""
         return _page("Billing portal", f"<p>{escape(customer.get('name') or session['customer'])}</p>{link}")
 
+    async def bank(request: Request) -> Response:
+        world, id = sandbox.world, request.path_params["id"]
+        intent = world.find("payment_intent", id)
+        fits = world.side.get(id, {}).get("token") == request.path_params["token"]
+        if intent is None or not fits or intent["status"] != "requires_action":
+            return _page("Nothing to do", "<p>This payment does not wait for you.</p>", 404)
+        amount = shown(intent["amount"], intent["currency"])
+        if request.method == "GET":
+            return _page("Authenticate", f"<p>Your bank asks: do you pay {amount}?</p>{BUTTONS}")
+        passed = parse_qs((await request.body()).decode("latin-1")).get("passed") == ["yes"]
+        with world.transaction():
+            authenticate(world, intent, passed=passed)
+        back = world.side[id].get("return_url")
+        return RedirectResponse(back, 303) if back else _page("Thank you", f"<p>{intent['status']}</p>")
+
     return [
+        Route("/3ds/{id}/{token}", bank, methods=["GET", "POST"]),
         Route("/i/{id}/{token}", invoice_page),
         Route("/i/{id}/{token}/pdf", invoice_pdf),
         Route("/p/session/{id}", portal),

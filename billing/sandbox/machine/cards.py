@@ -7,7 +7,11 @@ from billing.sandbox.errors import ApiError, declined
 
 @dataclass(frozen=True)
 class Card:
-    """A test card. `attach` and `charge` name a refusal in REFUSALS; `after` is what happens to a charge later."""
+    """A test card. `attach` and `charge` name a refusal in REFUSALS; `after` is what happens to a charge later.
+
+    `challenge` says when the bank asks the customer to authenticate: "always", "once" (until it was done), or
+    "on_session" (only while the customer is there).
+    """
 
     brand: str
     number: str
@@ -15,6 +19,7 @@ class Card:
     charge: str | None = None
     after: str | None = None
     funding: str = "credit"
+    challenge: str | None = None
 
     @property
     def last4(self) -> str:
@@ -47,7 +52,18 @@ REFUSALS: dict[str, tuple[str, str | None, str, str]] = {
         "An error occurred while processing your card. Try again in a little bit.",
         "try_again_later",
     ),
+    "pickup_card": ("card_declined", "pickup_card", "Your card was declined.", "do_not_try_again"),
+    "fraudulent": ("card_declined", "fraudulent", "Your card was declined.", "do_not_try_again"),
+    "do_not_honor": ("card_declined", "do_not_honor", "Your card was declined.", "try_again_later"),
+    "authentication_required": (
+        "authentication_required",
+        "authentication_required",
+        "Your card was declined. This transaction requires authentication.",
+        "confirm_card_data",
+    ),
 }
+# After these, only another card can help: retries count, but are not made.
+HARD = frozenset({"lost_card", "stolen_card", "pickup_card", "fraudulent", "authentication_required"})
 
 
 def _always(brand: str, number: str, refusal: str) -> Card:
@@ -60,6 +76,12 @@ CARDS: dict[str, Card] = {
     "mastercard": Card("mastercard", "5555555555554444"),
     "amex": Card("amex", "378282246310005"),
     "discover": Card("discover", "6011111111111117"),
+    "mastercard_debit": Card("mastercard", "5200828282828210", funding="debit"),
+    "mastercard_prepaid": Card("mastercard", "5105105105105100", funding="prepaid"),
+    "diners": Card("diners", "3056930009020004"),
+    "jcb": Card("jcb", "3566002020360505"),
+    "unionpay": Card("unionpay", "6200000000000005"),
+    "bypassPending": Card("visa", "4000000000000077", after="available_at_once"),
     "chargeDeclined": _always("visa", "4000000000000002", "generic_decline"),
     "chargeDeclinedInsufficientFunds": _always("visa", "4000000000009995", "insufficient_funds"),
     "chargeDeclinedLostCard": _always("visa", "4000000000009987", "lost_card"),
@@ -68,18 +90,27 @@ CARDS: dict[str, Card] = {
     "chargeDeclinedExpiredCard": _always("visa", "4000000000000069", "expired_card"),
     "chargeDeclinedIncorrectCvc": _always("visa", "4000000000000127", "incorrect_cvc"),
     "chargeDeclinedProcessingError": _always("visa", "4000000000000119", "processing_error"),
+    "chargeDeclinedFraudulent": _always("visa", "4100000000000019", "fraudulent"),
     "chargeCustomerFail": Card("visa", "4000000000000341", charge="generic_decline"),
     "createDispute": Card("visa", "4000000000000259", after="dispute"),
     "createDisputeInquiry": Card("visa", "4000000000001976", after="inquiry"),
+    "createDisputeProductNotReceived": Card("visa", "4000000000002685", after="dispute"),
     "pendingRefund": Card("visa", "4000000000007726", after="pending_refund"),
     "refundFail": Card("visa", "4000000000005126", after="refund_fail"),
+    "authenticationRequired": Card("visa", "4000002760003184", challenge="always"),
+    "authenticationRequiredOnSetup": Card("visa", "4000002500003155", challenge="once"),
+    "authenticationRequiredSetupForOffSession": Card("visa", "4000003800000446", challenge="on_session"),
+    "authenticationRequiredChargeDeclinedInsufficientFunds": Card(
+        "visa", "4000008260003178", charge="insufficient_funds", challenge="always"
+    ),
 }
 
 
 def card_of_token(token: str) -> str | None:
-    """The name of the card that `pm_card_visa` or `tok_visa` stands for."""
+    """The name of the card that `pm_card_visa`, `pm_card_visa_chargeDeclined` or `tok_visa` stands for."""
     name = token.removeprefix("pm_card_").removeprefix("tok_")
-    return name if name != token and name in CARDS else None
+    name = name if name in CARDS else name.removeprefix("visa_")
+    return name if token.startswith(("pm_card_", "tok_")) and name in CARDS else None
 
 
 def card_of_number(number: str) -> str | None:

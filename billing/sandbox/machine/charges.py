@@ -1,21 +1,23 @@
 """The objects of a payment: the intent an invoice makes, and each charge that tries it."""
 
+from typing import Any
+
 from billing.sandbox.machine.balance import charge_entry
 from billing.sandbox.machine.cards import REFUSALS
-from billing.sandbox.machine.invoices import subscription_of
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
 
-def new_intent(world: World, invoice: Object) -> Object:
+def new_intent(
+    world: World, *, amount: int, currency: str, customer: str | None, description: str | None, **fields: Any
+) -> Object:
+    """A payment intent without a payment method; `fields` override what it starts with."""
     id = world.new_id("payment_intent")
-    subscription = subscription_of(world, invoice)
-    words = {"subscription_create": "Subscription creation", "subscription_update": "Subscription update"}
     return world.insert(
         {
             "id": id,
             "object": "payment_intent",
-            "amount": invoice["amount_remaining"],
+            "amount": amount,
             "amount_capturable": 0,
             "amount_details": {"tip": {}},
             "amount_received": 0,
@@ -27,11 +29,11 @@ def new_intent(world: World, invoice: Object) -> Object:
             "capture_method": "automatic",
             "client_secret": f"{id}_secret_{world.secret(25)}",
             "confirmation_method": "automatic",
-            "created": world.now_of(invoice["customer"]),
-            "currency": invoice["currency"],
-            "customer": invoice["customer"],
+            "created": world.now_of(customer),
+            "currency": currency,
+            "customer": customer,
             "customer_account": None,
-            "description": words.get(invoice["billing_reason"], "Payment for Invoice" if subscription else None),
+            "description": description,
             "excluded_payment_method_types": None,
             "last_payment_error": None,
             "latest_charge": None,
@@ -55,11 +57,15 @@ def new_intent(world: World, invoice: Object) -> Object:
             "status": "requires_payment_method",
             "transfer_data": None,
             "transfer_group": None,
+            **fields,
         }
     )  # fmt: skip
 
 
-def new_charge(world: World, intent: Object, method: Object, refused: str | None) -> Object:
+def new_charge(
+    world: World, intent: Object, method: Object, refused: str | None, *, authenticated: bool = False
+) -> Object:
+    """A charge that tries an intent with a card, and says why when it is refused."""
     amount, now = intent["amount"], world.now_of(intent["customer"])
     card = method["card"]
     outcome: Object = {
@@ -73,7 +79,18 @@ def new_charge(world: World, intent: Object, method: Object, refused: str | None
         "seller_message": "Payment complete.",
         "type": "authorized",
     }
-    code = message = None
+    code = message = secure = None
+    if authenticated:
+        secure = {
+            "authentication_flow": "challenge",
+            "electronic_commerce_indicator": "05",
+            "exemption_indicator": None,
+            "exemption_indicator_applied": None,
+            "result": "authenticated",
+            "result_reason": None,
+            "transaction_id": world.secret(36),
+            "version": "2.2.0",
+        }
     if refused:
         code, decline_code, message, advice = REFUSALS[refused]
         outcome |= {
@@ -105,7 +122,7 @@ def new_charge(world: World, intent: Object, method: Object, refused: str | None
         "network_transaction_id": world.secret(15),
         "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
         "regulated_status": "unregulated",
-        "three_d_secure": None,
+        "three_d_secure": secure,
         "wallet": None,
     }
     charge: Object = {

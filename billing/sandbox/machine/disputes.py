@@ -20,13 +20,20 @@ TEXTS = (
 
 
 def open_dispute(
-    world: World, charge: Object, *, reason: str = "fraudulent", inquiry: bool = False
+    world: World,
+    charge: Object,
+    *,
+    amount: int | None = None,
+    reason: str = "fraudulent",
+    inquiry: bool = False,
 ) -> Object:
-    """The customer's bank asks for a charge back. An inquiry withdraws nothing yet."""
+    """The customer's bank asks for a charge back, wholly (None) or in part. An inquiry withdraws nothing yet."""
     if charge["status"] != "succeeded" or charge["disputed"]:
         raise invalid(f"Charge {charge['id']} cannot be disputed.", param="charge")
     now = world.now_of(charge["customer"])
-    left = charge["amount"] - charge["amount_refunded"]
+    left = charge["amount"] - charge["amount_refunded"] if amount is None else amount
+    if not 0 < left <= charge["amount"]:
+        raise invalid(f"Charge {charge['id']} cannot be disputed for {left}.", param="amount")
     dispute: Object = {
         "id": world.new_id("dispute"),
         "object": "dispute",
@@ -92,7 +99,12 @@ def close(world: World, dispute: Object, *, won: bool) -> Object:
     status = "warning_closed" if inquiry else "won" if won else "lost"
     back = won and not inquiry
     moved = [_move(world, dispute, charge, dispute["amount"], 0)] if back else []
-    world.update(dispute, status=status, balance_transactions=[*dispute["balance_transactions"], *moved])
+    world.update(
+        dispute,
+        status=status,
+        balance_transactions=[*dispute["balance_transactions"], *moved],
+        is_charge_refundable=status != "lost",
+    )
     world.settle(dispute)
     world.emit("charge.dispute.closed", dispute)
     if back:
@@ -127,7 +139,8 @@ def dispute_charge(world: World, id: str) -> None:
     charge = world.find("charge", id)
     if charge and not charge["disputed"]:
         card = world.side[charge["payment_method"]]["card"]
-        open_dispute(world, charge, inquiry=card == "createDisputeInquiry")
+        reason = "product_not_received" if card.endswith("ProductNotReceived") else "fraudulent"
+        open_dispute(world, charge, reason=reason, inquiry=card == "createDisputeInquiry")
 
 
 @job("dispute_decided")
@@ -135,13 +148,40 @@ def dispute_decided(world: World, id: str) -> None:
     """The bank has read the evidence."""
     dispute = world.find("dispute", id)
     if dispute and dispute["status"].endswith("under_review"):
-        close(world, dispute, won=dispute["evidence"]["uncategorized_text"] == "winning_evidence")
+        words = dispute["evidence"]["uncategorized_text"]
+        if words == "escalate_inquiry_evidence" and dispute["status"].startswith("warning"):
+            escalate(world, dispute)
+        else:
+            close(world, dispute, won=words == "winning_evidence")
+
+
+def escalate(world: World, dispute: Object) -> None:
+    """An inquiry becomes a chargeback: the money is withdrawn after all."""
+    charge = world.get("charge", dispute["charge"])
+    now = world.now_of(charge["customer"])
+    card = {**dispute["payment_method_details"]["card"], "case_type": "chargeback"}
+    world.update(
+        dispute,
+        status="needs_response",
+        is_charge_refundable=False,
+        balance_transactions=[_move(world, dispute, charge, -dispute["amount"], FEE)],
+        payment_method_details={**dispute["payment_method_details"], "card": card},
+        evidence_details={**dispute["evidence_details"], "due_by": now + ANSWER_WITHIN},
+    )
+    world.emit("charge.dispute.updated", dispute)
+    world.emit("charge.dispute.funds_withdrawn", dispute)
+    clock = world.clock_of(charge["customer"])
+    world.schedule(now + ANSWER_WITHIN, "dispute_unanswered", dispute["id"], clock)
 
 
 @job("dispute_unanswered")
 def dispute_unanswered(world: World, id: str) -> None:
     """Nobody answered in time."""
     dispute = world.find("dispute", id)
-    if dispute and dispute["status"].endswith("needs_response"):
+    if not dispute or dispute["evidence_details"]["due_by"] > world.now_of(
+        world.get("charge", dispute["charge"])["customer"]
+    ):
+        return
+    if dispute["status"].endswith("needs_response"):
         world.update(dispute, evidence_details={**dispute["evidence_details"], "past_due": True})
         close(world, dispute, won=False)

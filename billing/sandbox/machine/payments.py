@@ -3,8 +3,9 @@
 from typing import Any
 
 from billing.sandbox.errors import ApiError, declined, invalid
-from billing.sandbox.machine.cards import CARDS, refusal
-from billing.sandbox.machine.charges import new_charge, new_intent
+from billing.sandbox.machine.cards import HARD
+from billing.sandbox.machine.charges import new_intent
+from billing.sandbox.machine.intents import ACTION, answer, challenged, take
 from billing.sandbox.machine.invoices import (
     cancel_payments,
     finalize,
@@ -42,7 +43,16 @@ def open_payment(world: World, invoice: Object) -> Object:
     for payment in world.tables["invoice_payment"].newest_first("invoice", invoice["id"]):
         if payment["status"] == "open":
             return payment
-    intent = new_intent(world, invoice)
+    words = {"subscription_create": "Subscription creation", "subscription_update": "Subscription update"}
+    usual = "Payment for Invoice" if subscription_of(world, invoice) else None
+    intent = new_intent(
+        world,
+        amount=invoice["amount_remaining"],
+        currency=invoice["currency"],
+        customer=invoice["customer"],
+        description=words.get(invoice["billing_reason"], usual),
+    )
+    world.note(intent["id"], invoice=invoice["id"])
     world.emit("payment_intent.created", intent)
     return world.insert(
         {
@@ -75,85 +85,88 @@ def finalize_and_collect(world: World, invoice: Object, *, attempt_it: bool = Tr
 
 
 def attempt(
-    world: World, invoice: Object, *, method: Object | None = None, automatic: bool
+    world: World, invoice: Object, *, method: Object | None = None, automatic: bool, off_session: bool = True
 ) -> ApiError | None:
-    """Try to take what an open invoice asks. Both outcomes leave their traces; the refusal is returned, not raised."""
+    """Try to take what an open invoice asks. Every outcome leaves its traces; what stood in the way is returned."""
     customer = world.get("customer", invoice["customer"])
     subscription = subscription_of(world, invoice)
     payment = open_payment(world, invoice)
     intent = world.get("payment_intent", payment["payment"]["payment_intent"])
     method = method or method_for(world, customer, invoice, subscription)
     first = not invoice["attempted"]
-    world.update(
-        invoice, attempted=True, attempt_count=invoice["attempt_count"] + (1 if first or automatic else 0)
-    )
+    asked = method is not None and challenged(world, method, off_session=off_session)
+    beginning = bool(subscription and subscription["status"] == "incomplete")
+    counted = (first or automatic) and not (asked and beginning)
+    world.update(invoice, attempted=True, attempt_count=invoice["attempt_count"] + counted)
     if invoice["amount_remaining"] > LARGEST_CHARGE:
         if automatic:
-            _failed(world, invoice, customer, automatic)
+            _failed(world, invoice, automatic)
         limit = shown(LARGEST_CHARGE, invoice["currency"])
         return invalid(f"Amount must be no more than {limit}", param="amount", code="amount_too_large")
     if method is None:
-        _failed(world, invoice, customer, automatic)
+        _failed(world, invoice, automatic)
         return no_method()
-    kind = CARDS[world.side[method["id"]]["card"]].charge
-    charge = new_charge(world, intent, method, kind)
-    if kind is None:
-        world.emit("charge.succeeded", charge)
-        world.update(
-            intent,
-            status="succeeded",
-            amount_received=intent["amount"],
-            latest_charge=charge["id"],
-            payment_method=method["id"],
-            last_payment_error=None,
-        )
-        world.emit("payment_intent.succeeded", intent)
-        world.update(
-            payment,
-            status="paid",
-            amount_paid=intent["amount"],
-            status_transitions={**payment["status_transitions"], "paid_at": charge["created"]},
-        )
-        settle(world, invoice, attempted=True)
-        world.emit("invoice_payment.paid", payment)
-        if CARDS[world.side[method["id"]]["card"]].after in ("dispute", "inquiry"):
-            world.schedule(charge["created"] + 1, "dispute_charge", charge["id"], invoice["test_clock"])
-        return None
-    said = refusal(kind, keeps_effects=True, charge=charge["id"])
-    world.emit("charge.failed", charge)
-    error = {"charge": charge["id"], **said.body, "payment_method": dict(method)}
-    world.update(
-        intent,
-        status="requires_payment_method",
-        latest_charge=charge["id"],
-        last_payment_error=error,
-        payment_method=None,
-    )
-    world.emit("payment_intent.payment_failed", intent)
-    _failed(world, invoice, customer, automatic)
-    said.body["payment_intent"] = dict(intent)
-    said.body["payment_method"] = dict(method)
+    said = take(world, intent, method, off_session=off_session)
+    if said and (asked or said.body.get("decline_code") in HARD):
+        world.note(invoice["id"], needs_other_than=method["id"])
+    _conclude(world, invoice, payment, said, automatic=automatic)
     return said
 
 
-def _failed(world: World, invoice: Object, customer: Object, automatic: bool) -> None:
-    now = world.now_of(customer["id"])
+def _conclude(
+    world: World, invoice: Object, payment: Object, said: ApiError | None, *, automatic: bool
+) -> None:
+    """What a payment intent's outcome means to its invoice."""
+    if said:
+        _failed(world, invoice, automatic, asked=said.body.get("code") == ACTION)
+        return
+    paid = {**payment["status_transitions"], "paid_at": world.now_of(invoice["customer"])}
+    world.update(payment, status="paid", amount_paid=payment["amount_requested"], status_transitions=paid)
+    settle(world, invoice, attempted=True)
+    world.emit("invoice_payment.paid", payment)
+
+
+def authenticate(world: World, intent: Object, *, passed: bool) -> Object:
+    """The customer met the bank's question: the intent goes on, and so does the invoice it pays."""
+    if intent["status"] != "requires_action":
+        raise invalid(f"PaymentIntent {intent['id']} asks for no authentication: it is {intent['status']}.")
+    said = answer(world, intent, passed=passed)
+    if invoice := invoice_of(world, intent):
+        _conclude(world, invoice, open_payment(world, invoice), said, automatic=False)
+    return intent
+
+
+def invoice_of(world: World, intent: Object) -> Object | None:
+    """The invoice an intent pays, if any."""
+    return world.find("invoice", world.side.get(intent["id"], {}).get("invoice"))
+
+
+def _failed(world: World, invoice: Object, automatic: bool, *, asked: bool = False) -> None:
+    customer = world.get("customer", invoice["customer"])
     subscription = subscription_of(world, invoice)
-    retrying = bool(subscription and subscription["status"] != "incomplete" and invoice["auto_advance"])
-    if automatic and retrying:
-        delays = world.settings["retry_delays"]
-        tries = invoice["attempt_count"] - 1
-        if tries < len(delays):
-            at = now + delays[tries]
-            world.update(invoice, next_payment_attempt=at)
-            world.schedule(at, "retry_payment", invoice["id"], invoice["test_clock"])
-        else:
-            world.update(invoice, next_payment_attempt=None, auto_advance=False)
-    world.emit("invoice.payment_failed", invoice)
+    beginning = bool(subscription and subscription["status"] == "incomplete")
+    retrying = bool(subscription and not beginning and automatic and invoice["auto_advance"])
+    if retrying:
+        _plan_retry(world, invoice)
+    if not (asked and beginning):
+        world.emit("invoice.payment_failed", invoice)
+    if asked:
+        world.emit("invoice.payment_action_required", invoice)
     after_failure(world, invoice)
     set_delinquent(world, customer)
-    if automatic and retrying and subscription and invoice["next_payment_attempt"] is None:
+    if retrying and subscription and invoice["next_payment_attempt"] is None:
         give_up(world, subscription)
+
+
+def _plan_retry(world: World, invoice: Object) -> None:
+    delays = world.settings["retry_delays"]
+    tries = invoice["attempt_count"] - 1
+    if tries < len(delays):
+        at = world.now_of(invoice["customer"]) + delays[tries]
+        world.update(invoice, next_payment_attempt=at)
+        world.schedule(at, "retry_payment", invoice["id"], invoice["test_clock"])
+    else:
+        world.update(invoice, next_payment_attempt=None, auto_advance=False)
 
 
 def give_up(world: World, subscription: Object) -> None:
@@ -213,6 +226,10 @@ def pay(
 
 def incomplete(said: ApiError) -> ApiError:
     """A refusal under error_if_incomplete: nothing of the request is kept."""
+    if said.body.get("code") == ACTION:
+        return declined(
+            str(said.body["message"]), code=ACTION.replace("invoice", "subscription"), decline_code=None
+        )
     if said.status == 402:
         return declined(
             str(said.body["message"]), code=said.body["code"], decline_code=said.body.get("decline_code")
@@ -247,10 +264,19 @@ def retry_payment(world: World, id: str) -> None:
     invoice = world.find("invoice", id)
     if not invoice or invoice["status"] != "open":
         return
-    if invoice["next_payment_attempt"] and invoice["next_payment_attempt"] <= world.now_of(
-        invoice["customer"]
-    ):
+    if (invoice["next_payment_attempt"] or 2**62) > world.now_of(invoice["customer"]):
+        return
+    subscription = subscription_of(world, invoice)
+    method = method_for(world, world.get("customer", invoice["customer"]), invoice, subscription)
+    refused = world.side.get(invoice["id"], {}).get("needs_other_than")
+    if method is None or method["id"] != refused:
         attempt(world, invoice, automatic=True)
+        return
+    # After a hard decline Stripe counts the retry, and makes it only once there is another card.
+    world.update(invoice, attempt_count=invoice["attempt_count"] + 1)
+    _plan_retry(world, invoice)
+    if subscription and invoice["next_payment_attempt"] is None:
+        give_up(world, subscription)
 
 
 @job("past_due_date")

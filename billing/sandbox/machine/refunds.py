@@ -10,13 +10,23 @@ from billing.sandbox.periods import DAY
 from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
 
+FAILURES = (
+    "charge_for_pending_refund_disputed",
+    "declined",
+    "expired_or_canceled_card",
+    "insufficient_funds",
+    "lost_or_stolen_card",
+    "merchant_request",
+    "unknown",
+)
+
 
 def refund(
     world: World, charge: Object, amount: int | None, *, reason: str | None, metadata: dict[str, str]
 ) -> Object:
     """Give back part or all (None) of a charge, in minor units."""
     left = charge["amount"] - charge["amount_refunded"]
-    _check(charge, left, amount)
+    _check(world, charge, left, amount)
     amount = left if amount is None else amount
     after = CARDS[world.side[charge["payment_method"]]["card"]].after
     pending = after == "pending_refund"
@@ -65,11 +75,12 @@ def refund(
     return made
 
 
-def _check(charge: Object, left: int, amount: int | None) -> None:
+def _check(world: World, charge: Object, left: int, amount: int | None) -> None:
     id = charge["id"]
     if charge["status"] != "succeeded":
         raise invalid(f"Charge {id} was not successful and cannot be refunded.", param="charge")
-    if charge["disputed"]:
+    disputes = world.tables["dispute"].newest_first("charge", id)
+    if any(not each["is_charge_refundable"] for each in disputes):
         raise invalid(f"Charge {id} has been charged back; cannot issue a refund.", code="charge_disputed")
     if left == 0:
         raise invalid(f"Charge {id} has already been refunded.", code="charge_already_refunded")
@@ -109,34 +120,65 @@ def arrive(world: World, id: str) -> None:
     """A pending refund went through."""
     made = world.find("refund", id)
     if made and made["status"] == "pending":
-        world.update(made, status="succeeded")
-        made.pop("pending_reason", None)
-        tell(world, made, {"status": "pending"})
+        become(world, made, "succeeded")
 
 
 @job("refund_fail")
 def fail(world: World, id: str) -> None:
     """The bank sent a refund back: the money is on our balance again."""
     made = world.find("refund", id)
-    if not made or made["status"] != "succeeded":
-        return
-    charge = world.get("charge", made["charge"])
-    _undo(world, made, charge, status="failed")
-    world.settle(made)
-    world.emit("refund.failed", made)
-    world.emit("charge.refund.updated", made, previous={"status": "succeeded"})
+    if made and made["status"] == "succeeded":
+        become(world, made, "failed", reason="unknown")
 
 
-def cancel(world: World, made: Object) -> Object:
-    """Stop a pending refund."""
-    if made["status"] not in ("pending", "requires_action"):
-        raise invalid(f"Refund {made['id']} cannot be canceled because its status is {made['status']}.")
-    _undo(world, made, world.get("charge", made["charge"]), status="canceled")
-    tell(world, made, {"status": "pending"})
+# What a refund can still become, by what it is.
+NEXT = {
+    "pending": ("requires_action", "succeeded", "failed", "canceled"),
+    "requires_action": ("pending", "succeeded", "failed", "canceled"),
+    "succeeded": ("pending", "requires_action", "failed"),
+}
+
+
+def become(world: World, made: Object, status: str, *, reason: str = "unknown") -> Object:
+    """Move a refund on, as banks do; a failed or cancelled one puts the money back and gives up its share."""
+    before = made["status"]
+    if status not in NEXT.get(before, ()):
+        raise invalid(f"Refund {made['id']} is {before} and cannot become {status}.")
+    previous: dict[str, Any] = {"status": before}
+    for word in ("pending_reason", "next_action"):
+        if made.pop(word, None):
+            previous[word] = None
+    if status in ("failed", "canceled"):
+        _undo(world, made, reason if status == "failed" else None)
+    elif status == "pending":
+        world.update(made, status=status, pending_reason="processing")
+    elif status == "requires_action":
+        world.update(made, status=status, next_action=_ask_where(world, made))
+    else:
+        world.update(made, status=status)
+    tell(world, made, previous)
+    if status == "failed":
+        world.emit("refund.failed", made)
     return made
 
 
-def _undo(world: World, made: Object, charge: Object, *, status: str) -> None:
+def _ask_where(world: World, made: Object) -> Object:
+    charge = world.get("charge", made["charge"])
+    customer = world.find("customer", charge["customer"]) or {}
+    now = world.now_of(charge["customer"])
+    sent = {"email_sent_at": now, "email_sent_to": customer.get("email") or "unknown@example.com"}
+    return {"type": "display_details", "display_details": {"email_sent": sent, "expires_at": now + 45 * DAY}}
+
+
+def cancel(world: World, made: Object) -> Object:
+    """Stop a refund that has not gone through."""
+    if made["status"] not in ("pending", "requires_action"):
+        raise invalid(f"Refund {made['id']} cannot be canceled because its status is {made['status']}.")
+    return become(world, made, "canceled")
+
+
+def _undo(world: World, made: Object, reason: str | None) -> None:
+    charge = world.get("charge", made["charge"])
     moved = entry(
         world,
         made,
@@ -146,6 +188,6 @@ def _undo(world: World, made: Object, charge: Object, *, status: str) -> None:
         category="refund_failure",
         customer=charge["customer"],
     )
-    failed = {"failure_reason": "unknown"} if status == "failed" else {}
-    world.update(made, status=status, failure_balance_transaction=moved["id"], **failed)
+    failed = {"failure_reason": reason, "status": "failed"} if reason else {"status": "canceled"}
+    world.update(made, failure_balance_transaction=moved["id"], **failed)
     _count(world, charge, -made["amount"])

@@ -1,6 +1,8 @@
 """Payment methods: test cards by token or number, attached to customers."""
 
-from billing.sandbox.errors import declined, invalid, missing
+from datetime import UTC, datetime
+
+from billing.sandbox.errors import ApiError, declined, invalid, missing
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE, page
 from billing.sandbox.machine.cards import CARDS, card_of_number, card_of_token, refusal
@@ -64,6 +66,13 @@ def attach(world: World, id: str, customer: Object, *, in_url: bool = False) -> 
             noun="PaymentMethod",
         )
         card = world.side[id]["card"]
+        if world.side[id].get("detached"):
+            raise invalid(
+                "The payment method you provided was previously used with a PaymentMethod without Customer attachment, "
+                "shared with a connected account without Customer attachment, or was detached from a Customer. It may "
+                "not be used again. To use a PaymentMethod multiple times, you must attach it to a Customer first.",
+                param="payment_method",
+            )
         if method["customer"] not in (None, customer["id"]):
             raise invalid("The payment method you provided has already been attached to a customer.")
     else:
@@ -108,12 +117,31 @@ def create_payment_method(call: Call) -> Object:
                 decline_code=None,
                 param="card[number]",
             )
-    method = new_method(world, name)
     dates = {key: given[key] for key in ("exp_month", "exp_year") if given.get(key)}
+    _check_date(world, dates)
+    method = new_method(world, name)
     method["card"].update(dates)
     details = {**method["billing_details"], **(params.get("billing_details") or {})}
     world.update(method, billing_details=details, metadata=params.get("metadata") or {})
     return method
+
+
+def _check_date(world: World, dates: dict[str, int]) -> None:
+    month, year = dates.get("exp_month", 1), dates.get("exp_year")
+    if not 1 <= month <= 12:
+        raise _wrong("month")
+    today = datetime.fromtimestamp(world.now(), UTC)
+    if year is not None and not today.year <= (year + 2000 if year < 100 else year) <= today.year + 50:
+        raise _wrong("year")
+
+
+def _wrong(part: str) -> ApiError:
+    return declined(
+        f"Your card's expiration {part} is invalid.",
+        code=f"invalid_expiry_{part}",
+        decline_code=None,
+        param=f"card[exp_{part}]",
+    )
 
 
 @endpoint("GET", "/v1/payment_methods/{}")
@@ -139,6 +167,7 @@ def update_payment_method(call: Call) -> Object:
             params[field] = {**method[field], **params[field]}
     if "metadata" in params:
         params["metadata"] = merged(method["metadata"], params["metadata"])
+    _check_date(world, call.params.get("card") or {})
     return world.update(method, **params)
 
 
@@ -152,8 +181,11 @@ def attach_payment_method(call: Call) -> Object:
 @endpoint("POST", "/v1/payment_methods/{}/detach")
 def detach_payment_method(call: Call) -> Object:
     """Take it from its customer, for good."""
-    world = call.world
-    method = call.find("payment_method", "PaymentMethod")
+    return detach(call.world, call.find("payment_method", "PaymentMethod"))
+
+
+def detach(world: World, method: Object) -> Object:
+    """Take a payment method from its customer and from whatever it was the default of; it cannot come back."""
     if method["customer"] is None:
         raise invalid(
             "The payment method you provided is not attached to a customer so detachment is impossible.",
@@ -166,6 +198,7 @@ def detach_payment_method(call: Call) -> Object:
         if subscription["default_payment_method"] == method["id"]:
             world.update(subscription, default_payment_method=None)
     world.update(method, customer=None)
+    world.note(method["id"], detached=True)
     world.emit("payment_method.detached", method, previous={"customer": holder["id"]})
     world.settle(method)
     return method
