@@ -13,6 +13,7 @@ from billing.sandbox import bank
 from billing.sandbox.errors import ApiError
 from billing.sandbox.faults import Fault
 from billing.sandbox.limits import wanted
+from billing.sandbox.machine.discounts import set_on_customer
 from billing.sandbox.sandbox import Sandbox
 
 OUTCOMES = ("canceled", "unpaid", "past_due")
@@ -87,6 +88,11 @@ def routes(sandbox: Sandbox) -> list[Route]:
         sandbox.reset()
         return {"ready": True}
 
+    async def discount(body: Any) -> Any:
+        with sandbox.world.transaction():
+            customer = sandbox.world.get("customer", body.pop("customer"), param="customer")
+            return dict(set_on_customer(sandbox.world, customer, body))
+
     async def settings(body: Any) -> Any:
         return sandbox.world.settings
 
@@ -112,6 +118,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
         _route("/deliveries", GET=deliveries, POST=set_deliveries),
         _route("/reset", POST=reset),
         *(_route(path, POST=act) for path, act in bank.actions(sandbox).items()),
+        _route("/discounts", POST=discount),
         _route("/settings", GET=settings, POST=set_settings),
     ]
 

@@ -12,6 +12,7 @@ from billing.sandbox.machine.cycle import (
     schedule_trial,
     set_items,
 )
+from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.proration import charge, credit
@@ -50,6 +51,8 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     at = params.get("proration_date") or now
     behavior = params.get("proration_behavior", "create_prorations")
     _set_fields(world, subscription, params, now)
+    if "discounts" in params:
+        set_on_subscription(world, subscription, params["discounts"])
     reset = params.get("billing_cycle_anchor") == "now"
     if "trial_end" in params:
         reset |= _set_trial(world, subscription, params["trial_end"], now)
@@ -257,6 +260,7 @@ def _changed(
         same = _interval(price) == _interval(first["price"]) or subscription["status"] == "trialing"
         end = first["current_period_end"] if same else next_end(subscription, price, start)
         made = new_item(world, subscription, price, change, start=start, end=end)
+        made["discounts"] = on_item(world, subscription, made, change.get("discounts") or [], param)
         world.note(made["id"], began=world.side[first["id"]].get("began") if same else None)
         return made
     new = dict(old)
@@ -280,6 +284,8 @@ def _changed(
         if is_metered(old["price"]):
             raise invalid("You cannot set the quantity of a metered item.", param=f"{param}[quantity]")
         new["quantity"] = change["quantity"]
+    if "discounts" in change:
+        new["discounts"] = on_item(world, subscription, new, change["discounts"], param)
     return new
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from billing.sandbox.errors import invalid
+from billing.sandbox.machine.discounts import effective
 from billing.sandbox.money import MINIMUM
 from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
@@ -79,7 +80,7 @@ def draft(
         "default_source": None,
         "default_tax_rates": [],
         "description": subscription["description"] if subscription else None,
-        "discounts": [],
+        "discounts": effective(world, customer, subscription),
         "due_date": None,
         "effective_at": None,
         "ending_balance": None,

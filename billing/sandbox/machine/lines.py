@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from billing.sandbox.machine.discounts import use
 from billing.sandbox.machine.pricing import is_metered, line_description, price_amount, product_name
+from billing.sandbox.machine.reductions import discount_amounts, lines_reduced, pretax
 from billing.sandbox.money import round_half_up
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -56,6 +58,7 @@ def recurring_line(
         invoice,
         amount=amount,
         description=words,
+        discounts=list(item["discounts"]),
         period={"start": start, "end": end},
         parent=line_parent(subscription["id"], item["id"]),
         pricing=pricing(price, unit),
@@ -97,18 +100,24 @@ def pricing(price: Object, unit: str | None) -> Object:
 
 
 def set_lines(world: World, invoice: Object, lines: list[Object]) -> None:
-    """Replace an invoice's lines and compute its totals."""
-    total = sum(each["amount"] for each in lines)
+    """Replace an invoice's lines and compute its totals; a discount for once that took something off is over."""
+    lines, off, used = lines_reduced(world, invoice, lines)
+    subtotal = sum(each["amount"] for each in lines)
+    total = subtotal - sum(off.values())
+    amounts = discount_amounts(off)
     world.update(
         invoice,
         lines={**invoice["lines"], "data": lines, "total_count": len(lines)},
-        subtotal=total,
-        subtotal_excluding_tax=total,
+        subtotal=subtotal,
+        subtotal_excluding_tax=subtotal,
         total=total,
+        total_discount_amounts=amounts,
+        total_pretax_credit_amounts=pretax(amounts),
         total_excluding_tax=total,
         amount_due=max(total, 0),
         amount_remaining=max(total, 0),
     )
+    use(world, used)
 
 
 def pending_items(world: World, customer: str, subscription: str | None) -> list[Object]:
@@ -153,6 +162,7 @@ def sweep(world: World, invoice: Object, items: list[Object]) -> list[Object]:
             description=item["description"],
             period=item["period"],
             discountable=item["discountable"],
+            discounts=list(item["discounts"]),
             metadata=item["metadata"],
             parent=parent,
             pricing=item["pricing"],

@@ -22,6 +22,7 @@ def preview_change(world: World, subscription: Object, details: dict[str, Any]) 
         )
     with world.rehearsal():
         check_changeable(subscription, details)
+        _inherit_nothing(world, world.get("customer", subscription["customer"]), details)
         if details.pop("cancel_now", False):
             invoice = _cancelled(world, subscription, details)
         else:
@@ -37,7 +38,13 @@ def preview_change(world: World, subscription: Object, details: dict[str, Any]) 
     return shown
 
 
-def preview_customer(world: World, customer: Object) -> Object:
+def _inherit_nothing(world: World, customer: Object, details: dict[str, Any]) -> None:
+    """An empty list of discounts previews without the customer's, too."""
+    if details.get("discounts") == [] and customer["discount"]:
+        world.update(customer, discount=None)
+
+
+def preview_customer(world: World, customer: Object, details: dict[str, Any]) -> Object:
     """The next invoice of a customer's soonest renewing subscription."""
     live = [
         each
@@ -47,12 +54,13 @@ def preview_customer(world: World, customer: Object) -> Object:
     if not live:
         raise invalid(f"No upcoming invoices for customer: '{customer['id']}'", code="invoice_upcoming_none")
     soonest = min(live, key=lambda each: min(item["current_period_end"] for item in items_of(each)))
-    return preview_change(world, soonest, {})
+    return preview_change(world, soonest, details)
 
 
 def preview_signup(world: World, customer: Object, details: dict[str, Any]) -> Object:
     """The first invoice of a subscription that does not exist yet."""
     with world.rehearsal():
+        _inherit_nothing(world, customer, details)
         params = {**details, "payment_behavior": "default_incomplete"}
         subscription = create(world, customer, params)
         invoice = world.get("invoice", subscription["latest_invoice"])

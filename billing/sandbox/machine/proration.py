@@ -1,23 +1,27 @@
 """Prorations: what is credited and charged when an item changes in the middle of its period.
 
-A line is price × quantity × (end − t) / (end − start) in true seconds, rounded once. Flexible billing credits what was
-really debited, one credit for each debit; classic billing credits the present price and quantity.
+A line is price × quantity × (1 − discount) × (end − t) / (end − start) in true seconds, rounded once. Flexible billing
+credits what was really debited, one credit for each debit; classic billing credits the present price and quantity.
 """
 
 from fractions import Fraction
 from typing import Any
 
+from billing.sandbox.machine.discounts import effective
 from billing.sandbox.machine.lines import pricing
 from billing.sandbox.machine.pricing import is_metered, price_amount, proration_name
+from billing.sandbox.machine.reductions import Reducible, discount_amounts, items_reduced, shared
 from billing.sandbox.money import round_half_up
 from billing.sandbox.periods import day_name
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
 
-def share(price: Object, quantity: int, *, start: int, end: int, at: int) -> int:
-    """Minor units of a price and quantity for what remains of a period."""
-    return round_half_up(price_amount(price, quantity) * Fraction(end - at, end - start))
+def share(
+    price: Object, quantity: int, *, start: int, end: int, at: int, kept: Fraction = Fraction(1)
+) -> int:
+    """Minor units of a price and quantity for what remains of a period, of which discounts left a share."""
+    return round_half_up(price_amount(price, quantity) * kept * Fraction(end - at, end - start))
 
 
 def whole_start(world: World, item: Object) -> int:
@@ -33,7 +37,8 @@ def credit(world: World, subscription: Object, item: Object, at: int) -> list[Ob
     debits = world.side.get(item["id"], {}).get("debits", [])
     if subscription["billing_mode"]["type"] == "classic" and subscription["status"] != "trialing":
         now = {"start": whole_start(world, item), "end": item["current_period_end"]}
-        debits = [{"price": item["price"]["id"], "quantity": item["quantity"], **now}]
+        kept = _reduced(world, subscription, [item])[item["id"]].kept
+        debits = [{"price": item["price"]["id"], "quantity": item["quantity"], "kept": str(kept), **now}]
     made = []
     for debit in debits:
         if not debit["start"] <= at < debit["end"]:
@@ -42,7 +47,8 @@ def credit(world: World, subscription: Object, item: Object, at: int) -> list[Ob
         credited = None
         if "line" in debit:
             credited = {"invoice": debit["invoice"], "invoice_line_items": [debit["line"]]}
-        amount = -share(price, debit["quantity"], start=debit["start"], end=debit["end"], at=at)
+        kept = Fraction(debit.get("kept", "1"))
+        amount = -share(price, debit["quantity"], start=debit["start"], end=debit["end"], at=at, kept=kept)
         words = f"Unused time on {proration_name(world, price, debit['quantity'])} after {day_name(at)}"
         made.append(
             _pending(
@@ -53,6 +59,11 @@ def credit(world: World, subscription: Object, item: Object, at: int) -> list[Ob
     return made
 
 
+def _reduced(world: World, subscription: Object, items: list[Object]) -> dict[str, Reducible]:
+    customer = world.get("customer", subscription["customer"])
+    return items_reduced(world, items, effective(world, customer, subscription))
+
+
 def charge(world: World, subscription: Object, item: Object, at: int) -> list[Object]:
     """Ask for the rest of an item's period at its present price and quantity, as a pending invoice item."""
     price = item["price"]
@@ -60,15 +71,22 @@ def charge(world: World, subscription: Object, item: Object, at: int) -> list[Ob
     if is_metered(price) or not start <= at < end:
         return []
     quantity = item["quantity"]
-    amount = share(price, quantity, start=start, end=end, at=at)
+    reduced = _reduced(world, subscription, subscription["items"]["data"])[item["id"]]
+    amount = share(price, quantity, start=start, end=end, at=at, kept=reduced.kept)
+    off = share(price, quantity, start=start, end=end, at=at) - amount
     words = f"Remaining time on {proration_name(world, price, quantity)} after {day_name(at)}"
     made = _pending(world, subscription, item, price, quantity, amount, words, at, end, None)
+    if reduced.taken:
+        taken = dict(zip(reduced.taken, shared(off, list(reduced.taken.values())), strict=True))
+        told = {"credited_items": None, "discount_amounts": discount_amounts(taken)}
+        world.update(made, proration_details=told)
     debit = {
         "price": price["id"],
         "quantity": quantity,
         "start": start,
         "end": end,
         "invoice_item": made["id"],
+        "kept": str(reduced.kept),
     }
     world.note(item["id"], debits=[debit])
     return [made]

@@ -5,6 +5,7 @@ from typing import Any
 from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_trial, set_items
+from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
@@ -83,6 +84,19 @@ def create(world: World, customer: Object, params: dict[str, Any]) -> Object:
         items.append(new_item(world, subscription, price, each, start=now, end=end))
     world.insert(subscription)
     set_items(world, subscription, items)
+    if params.get("discounts"):
+        set_on_subscription(world, subscription, params["discounts"])
+    if any(each.get("discounts") for each in given):
+        items = [
+            {
+                **item,
+                "discounts": on_item(
+                    world, subscription, item, each.get("discounts") or [], f"items[{index}]"
+                ),
+            }
+            for index, (item, each) in enumerate(zip(items, given, strict=True))
+        ]
+        set_items(world, subscription, items)
     if (anchor := params.get("billing_cycle_anchor")) and not trial_end:
         _start_with_stub(world, subscription, anchor, params.get("proration_behavior") == "none")
     if params.get("cancel_at_period_end"):

@@ -27,6 +27,7 @@ from billing.sandbox.params import (
     required,
     text,
 )
+from billing.sandbox.resources.discounts import DISCOUNTS, on_invoice
 from billing.sandbox.resources.prices import currency_code
 from billing.sandbox.resources.subscriptions import CHANGED_ITEM, PRORATION
 from billing.sandbox.routing import Call, endpoint
@@ -39,6 +40,7 @@ FIELDS: dict[str, Any] = {
     "days_until_due": positive,
     "default_payment_method": text,
     "description": text,
+    "discounts": DISCOUNTS,
     "due_date": integer,
     "footer": text,
     "metadata": metadata,
@@ -73,13 +75,18 @@ def create_invoice(call: Call) -> Object:
     days = params.pop("days_until_due", None)
     if params.get("collection_method") == "send_invoice" and not days and not params.get("due_date"):
         raise missing_param("days_until_due")
+    given = params.pop("discounts", None)
     params["metadata"] = merged({}, params.get("metadata") or {})
     now = world.now_of(customer["id"])
     invoice = draft(world, customer, currency=currency, reason="manual", period=(now, now), **params)
     if days:
         world.note(invoice["id"], days_until_due=days)
     waiting = pending_items(world, customer["id"], None) if include else []
+    if given is not None:
+        world.update(invoice, discounts=[])
     set_lines(world, invoice, sweep(world, invoice, waiting))
+    if given is not None:
+        set_discounts(world, invoice, given)
     advance_by_itself(world, invoice)
     world.emit("invoice.created", invoice)
     return invoice
@@ -105,10 +112,18 @@ def update_invoice(call: Call) -> Object:
         owned_method(world, method, invoice["customer"])
     if days := params.pop("days_until_due", None):
         world.note(invoice["id"], days_until_due=days)
+    if "discounts" in params:
+        set_discounts(world, invoice, params.pop("discounts"))
     world.update(invoice, **params)
     if params.get("auto_advance"):
         advance_by_itself(world, invoice)
     return invoice
+
+
+def set_discounts(world: World, invoice: Object, given: list[dict[str, Any]]) -> None:
+    """Replace a draft's discounts."""
+    world.update(invoice, discounts=on_invoice(world, invoice, given))
+    set_lines(world, invoice, invoice["lines"]["data"])
 
 
 def advance_by_itself(world: World, invoice: Object) -> None:
@@ -252,6 +267,7 @@ DETAILS: dict[str, Any] = {
     "/v1/invoices/create_preview",
     currency=currency_code,
     customer=text,
+    discounts=DISCOUNTS,
     preview_mode=choice("next", "recurring"),
     subscription=text,
     subscription_details=DETAILS,
@@ -260,6 +276,8 @@ def create_preview(call: Call) -> Object:
     """What would be invoiced, for a change, a new subscription, or the next renewal."""
     world, params = call.world, call.params
     details = dict(params.get("subscription_details") or {})
+    if "discounts" in params:
+        details["discounts"] = params["discounts"]
     if details.get("cancel_at") == "":
         details["cancel_at"] = None
     if id := params.get("subscription"):
@@ -272,7 +290,7 @@ def create_preview(call: Call) -> Object:
     customer = world.get("customer", params["customer"], param="customer")
     if details.get("items"):
         return preview_signup(world, customer, details)
-    return preview_customer(world, customer)
+    return preview_customer(world, customer, details)
 
 
 @endpoint("GET", "/v1/invoice_payments/{}")

@@ -22,6 +22,7 @@ from billing.sandbox.params import (
     required,
     text,
 )
+from billing.sandbox.resources.discounts import DISCOUNTS
 from billing.sandbox.resources.prices import RECURRING, currency_code
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
@@ -39,6 +40,7 @@ NEW_ITEM: dict[str, Any] = {
     "price_data": PRICE_DATA,
     "quantity": natural,
     "metadata": metadata,
+    "discounts": DISCOUNTS,
 }
 CHANGED_ITEM: dict[str, Any] = {**NEW_ITEM, "id": text, "deleted": boolean, "clear_usage": boolean}
 PRORATION = choice("create_prorations", "always_invoice", "none")
@@ -64,6 +66,7 @@ FIELDS: dict[str, Any] = {
     "days_until_due": positive,
     "default_payment_method": text,
     "description": text,
+    "discounts": DISCOUNTS,
     "metadata": metadata,
     "off_session": boolean,
     "payment_behavior": PAYMENT_BEHAVIOR,
