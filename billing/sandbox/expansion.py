@@ -12,7 +12,7 @@ EXPANDABLE = frozenset(
     "customer default_payment_method latest_invoice subscription invoice charge payment_intent latest_charge "
     "payment_method product price balance_transaction test_clock default_price source default_source schedule "
     "pending_setup_intent failure_balance_transaction coupon discount promotion_code discounts "
-    "balance_transactions".split()
+    "balance_transactions credit_note customer_balance_transaction refund configuration".split()
 )
 # Parts that Stripe shows only when asked: (object, field) -> what to show.
 INCLUDED: dict[tuple[str, str], Callable[[World, Object], object]] = {}

@@ -18,6 +18,8 @@ KINDS: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "dispute": ("du_", "1", 23, ("charge",)),
     "balance_transaction": ("txn_", "3", 23, ("source",)),
     "customer_balance_transaction": ("cbtxn_", "1", 23, ("customer",)),
+    "credit_note": ("cn_", "1", 23, ("customer", "invoice")),
+    "credit_note_line_item": ("cnli_", "1", 23, ()),
     "coupon": ("", "", 8, ()),
     "promotion_code": ("promo_", "1", 23, ("customer",)),
     "discount": ("di_", "1", 23, ()),
@@ -25,6 +27,7 @@ KINDS: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "event": ("evt_", "1", 23, ()),
     "webhook_endpoint": ("we_", "1", 23, ()),
     "test_helpers.test_clock": ("clock_", "1", 23, ()),
+    "billing_portal.configuration": ("bpc_", "1", 23, ()),
     "billing_portal.session": ("bps_", "1", 23, ()),
 }
 PREFIXES = {kind[0]: name for name, kind in KINDS.items() if kind[0]}
@@ -40,7 +43,9 @@ UPDATED = {
     "charge": "charge.updated",
     "refund": "refund.updated",
     "dispute": "charge.dispute.updated",
+    "credit_note": "credit_note.updated",
     "coupon": "coupon.updated",
+    "billing_portal.configuration": "billing_portal.configuration.updated",
     "promotion_code": "promotion_code.updated",
     "subscription_schedule": "subscription_schedule.updated",
 }

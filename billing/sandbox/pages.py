@@ -51,6 +51,30 @@ def routes(sandbox: Sandbox) -> list[Route]:
         lines.append(f"Total: {invoice['total']} ({invoice['currency'].upper()}, minor units)")
         return Response(_pdf(lines), media_type="application/pdf")
 
+    async def credit_note_pdf(request: Request) -> Response:
+        id = request.path_params["id"]
+        fits = sandbox.world.side.get(id, {}).get("token") == request.path_params["token"]
+        note = sandbox.world.find("credit_note", id) if fits else None
+        if note is None:
+            return _page("Not found", "<p>There is no such credit note.</p>", 404)
+        lines = [f"Credit note {note['number']}", f"Status: {note['status']}", note["memo"] or ""]
+        lines += [
+            f"{line['description'] or 'Credit'}  {shown(line['amount'], note['currency'])}"
+            for line in note["lines"]["data"]
+        ]
+        lines.append(f"Total: {shown(note['total'], note['currency'])}")
+        return Response(_pdf(lines), media_type="application/pdf")
+
+    async def receipt(request: Request) -> Response:
+        charge = sandbox.world.find("charge", request.path_params["id"])
+        if charge is None or not charge["paid"]:
+            return _page("Not found", "<p>There is no such receipt.</p>", 404)
+        currency, back = charge["currency"], charge["amount_refunded"]
+        card = charge["payment_method_details"]["card"]
+        more = f"<p>Refunded: {shown(back, currency)}</p>" if back else ""
+        paid = f"<p>Paid {shown(charge['amount'], currency)} by {card['brand']} ending in {card['last4']}</p>"
+        return _page("Receipt", paid + more)
+
     async def portal(request: Request) -> Response:
         session = sandbox.world.find("billing_portal.session", request.path_params["id"])
         if session is None:
@@ -79,6 +103,8 @@ def routes(sandbox: Sandbox) -> list[Route]:
         Route("/3ds/{id}/{token}", bank, methods=["GET", "POST"]),
         Route("/i/{id}/{token}", invoice_page),
         Route("/i/{id}/{token}/pdf", invoice_pdf),
+        Route("/cn/{id}/{token}/pdf", credit_note_pdf),
+        Route("/receipts/{id}", receipt),
         Route("/p/session/{id}", portal),
     ]
 

@@ -72,6 +72,15 @@ def open_payment(world: World, invoice: Object) -> Object:
     )  # fmt: skip
 
 
+def resize_payment(world: World, invoice: Object) -> None:
+    """What remains of an invoice changed: so does what its open payment asks for."""
+    for payment in list(world.tables["invoice_payment"].newest_first("invoice", invoice["id"])):
+        if payment["status"] == "open":
+            world.update(payment, amount_requested=invoice["amount_remaining"])
+            intent = world.get("payment_intent", payment["payment"]["payment_intent"])
+            world.update(intent, amount=invoice["amount_remaining"])
+
+
 def finalize_and_collect(world: World, invoice: Object, *, attempt_it: bool = True) -> ApiError | None:
     """Finalise a draft and, if money is due and may be taken, try to take it. The refusal, if there was one."""
     finalize(world, invoice)
