@@ -43,6 +43,11 @@ def check_changeable(subscription: Object, params: dict[str, Any]) -> None:
     """An ended subscription takes only a few words more."""
     if subscription["status"] in ENDED and set(params) - {"cancellation_details", "metadata"}:
         raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
+    if subscription["schedule"] and {"cancel_at", "cancel_at_period_end"} & set(params):
+        raise invalid(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
 
 
 def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object | None:

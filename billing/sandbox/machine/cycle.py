@@ -1,5 +1,7 @@
 """What happens to a subscription by itself: the end of a trial, renewal, and the cancellation that was asked for."""
 
+from collections.abc import Callable
+
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, method_for
@@ -9,6 +11,8 @@ from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
 
 RENEWING = ("trialing", "active", "past_due", "unpaid")
+# What has to be seen to before a renewal, of whatever comes along with subscriptions.
+BEFORE_RENEWAL: list[Callable[[World, Object], None]] = []
 
 
 def next_end(subscription: Object, item_price: Object, start: int) -> int:
@@ -60,6 +64,8 @@ def trial_will_end(world: World, id: str) -> None:
 def renew(world: World, id: str) -> None:
     """The end of a period, or of the subscription."""
     subscription = world.find("subscription", id)
+    for see_to in BEFORE_RENEWAL if subscription else []:
+        see_to(world, subscription or {})
     if not subscription or subscription["status"] not in RENEWING:
         return
     now = world.now_of(subscription["customer"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.machine.changes import apply, check_changeable
-from billing.sandbox.machine.cycle import cycle_invoice, items_of, roll
+from billing.sandbox.machine.cycle import BEFORE_RENEWAL, cycle_invoice, items_of, roll
 from billing.sandbox.machine.invoices import HOUR, apply_balance, draft
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.proration import credit
@@ -101,6 +101,8 @@ def _renewal(world: World, subscription: Object) -> Object:
     start = min(item["current_period_start"] for item in items_of(subscription))
     at = min(item["current_period_end"] for item in items_of(subscription))
     with world.at(at, subscription["test_clock"]):
+        for see_to in BEFORE_RENEWAL:
+            see_to(world, subscription)
         rolled = [] if subscription["cancel_at"] == at else roll(world, subscription, at)
         return cycle_invoice(world, subscription, rolled, period=(start, at))
 

@@ -231,7 +231,7 @@ def _blank(
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
         "pending_update": None,
-        "schedule": None,
+        "schedule": params.get("schedule"),
         "start_date": now,
         "status": "trialing" if trial_end else "active",
         "test_clock": customer["test_clock"],
@@ -278,7 +278,7 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
             lines.append(recurring_line(world, invoice, subscription, item, free=trialing))
     set_lines(world, invoice, lines)
     world.emit("invoice.created", invoice)
-    if subscription["collection_method"] == "send_invoice":
+    if subscription["collection_method"] == "send_invoice" or params.get("first_draft"):
         world.note(invoice["id"], days_until_due=subscription["days_until_due"])
         if not trialing:
             world.update(invoice, automatically_finalizes_at=now + HOUR)

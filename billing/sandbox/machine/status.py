@@ -72,6 +72,22 @@ def end(world: World, subscription: Object, *, reason: str, status: str = "cance
             )
     world.emit("customer.subscription.deleted", subscription)
     world.settle(subscription)
+    _end_schedule(world, subscription, reason, now)
+
+
+def _end_schedule(world: World, subscription: Object, reason: str, now: int) -> None:
+    """The schedule of a subscription that ended is over too: completed when that was its plan."""
+    schedule = world.find("subscription_schedule", subscription["schedule"])
+    if not schedule or schedule["status"] != "active":
+        return
+    if schedule["phases"][-1]["end_date"] <= now:
+        world.update(schedule, status="completed", completed_at=now, current_phase=None)
+        world.emit("subscription_schedule.completed", schedule)
+    else:
+        world.update(schedule, status="canceled", canceled_at=now, current_phase=None)
+        word = "aborted" if reason == "payment_failed" else "canceled"
+        world.emit(f"subscription_schedule.{word}", schedule)
+    world.settle(schedule)
 
 
 def expire(world: World, subscription: Object) -> None:
