@@ -136,7 +136,7 @@ def sweep(world: World, invoice: Object, items: list[Object]) -> list[Object]:
     lines = []
     for item in items:
         side = world.side.get(item["id"], {})
-        if _subscription_of_item(item):
+        if "item" in side:
             parent = line_parent(
                 item["parent"]["subscription_details"]["subscription"],
                 side["item"],
@@ -148,7 +148,7 @@ def sweep(world: World, invoice: Object, items: list[Object]) -> list[Object]:
                 "invoice_item": item["id"],
                 "proration": False,
                 "proration_details": None,
-                "subscription": None,
+                "subscription": _subscription_of_item(item),
             }
             parent = {
                 "type": "invoice_item_details",

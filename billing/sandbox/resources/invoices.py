@@ -5,7 +5,7 @@ from typing import Any
 from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
-from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page, page_of
+from billing.sandbox.listing import PAGE_BY_TIME, in_range, page
 from billing.sandbox.machine.cycle import invoice_pending
 from billing.sandbox.machine.invoices import HOUR, draft, finalize, mark_uncollectible, void
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
@@ -240,12 +240,6 @@ def list_invoices(call: Call) -> Object:
         "collection_method": params.get("collection_method"),
     }
     return page(call, "invoice", by="customer", keep=keep, **wanted)
-
-
-@endpoint("GET", "/v1/invoices/{}/lines", **PAGE)
-def list_lines(call: Call) -> Object:
-    """All lines of an invoice."""
-    return page_of(call, call.find("invoice")["lines"]["data"])
 
 
 DETAILS: dict[str, Any] = {
