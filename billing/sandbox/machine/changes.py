@@ -14,9 +14,10 @@ from billing.sandbox.machine.cycle import (
 )
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete
+from billing.sandbox.machine.pending import check, discard, hold, remember
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.proration import charge, credit
-from billing.sandbox.machine.signup import MOST_ITEMS, new_item, owned_method, priced
+from billing.sandbox.machine.signup import EXPIRES, MOST_ITEMS, end_wanted, new_item, owned_method, priced
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import merged
 from billing.sandbox.table import Object
@@ -29,9 +30,17 @@ def modify(world: World, subscription: Object, params: dict[str, Any]) -> Object
     """Apply an update as the API takes it, invoice and collect what is to be collected at once."""
     before = subscription["status"]
     check_changeable(subscription, params)
+    behavior = params.get("payment_behavior", "allow_incomplete")
+    if {"items", "billing_cycle_anchor", "trial_end"} & set(params):
+        discard(world, subscription)
+    was = remember(world, subscription)
     invoice = apply(world, subscription, params)
-    if invoice is not None:
-        collect(world, subscription, invoice, params.get("payment_behavior", "allow_incomplete"))
+    if behavior == "pending_if_incomplete":
+        check(params)
+        if invoice is not None:
+            _collect_or_hold(world, subscription, invoice, was)
+    elif invoice is not None:
+        collect(world, subscription, invoice, behavior)
     world.emit("customer.subscription.updated", subscription)
     if before == "trialing" and params.get("trial_end") == "now":
         world.emit("customer.subscription.trial_will_end", subscription)
@@ -81,11 +90,6 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
 
 def collect(world: World, subscription: Object, invoice: Object, behavior: str) -> None:
     """Finalise and charge an update's invoice; a failure leaves the subscription past due or undoes the update."""
-    if behavior == "pending_if_incomplete":
-        raise invalid(
-            "The sandbox does not imitate payment_behavior=pending_if_incomplete yet.",
-            param="payment_behavior",
-        )
     said = finalize_and_collect(world, invoice, attempt_it=behavior != "default_incomplete")
     if said and behavior == "error_if_incomplete":
         raise incomplete(said)
@@ -94,6 +98,17 @@ def collect(world: World, subscription: Object, invoice: Object, behavior: str) 
     open_now = invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically"
     if open_now and subscription["status"] == "active":
         world.update(subscription, status="past_due")
+
+
+def _collect_or_hold(world: World, subscription: Object, invoice: Object, was: Object) -> None:
+    """Charge an update's invoice; unpaid, it is all there is of the update until it is paid."""
+    becomes = remember(world, subscription)
+    world.note(invoice["id"], pending=True)
+    said = finalize_and_collect(world, invoice)
+    if said and said.body.get("code") == "amount_too_large":
+        raise said
+    if invoice["status"] == "open":
+        hold(world, subscription, invoice, was, becomes)
 
 
 def _set_fields(world: World, subscription: Object, params: dict[str, Any], now: int) -> None:
@@ -127,8 +142,8 @@ def _set_cancellation(world: World, subscription: Object, params: dict[str, Any]
         at = min(item["current_period_end"] for item in items)
     elif params.get("cancel_at"):
         wanted = params["cancel_at"]
-        ends = [item["current_period_end"] for item in items]
-        at = {"min_period_end": min(ends), "max_period_end": max(ends)}.get(wanted, wanted)
+        at = end_wanted(wanted, items)
+        world.note(subscription["id"], end_prorates=params.get("proration_behavior") != "none")
         if at <= now:
             raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
     elif params.get("cancel_at_period_end") is False or (
@@ -331,6 +346,7 @@ def resume(world: World, subscription: Object, params: dict[str, Any]) -> Object
     finalize_and_collect(world, invoice)
     if invoice["status"] == "open":
         world.update(subscription, status="paused")
+        world.schedule(now + EXPIRES, "expire_resumption", invoice["id"], subscription["test_clock"])
     else:
         world.emit("customer.subscription.resumed", subscription)
     schedule_renewal(world, subscription)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, method_for
+from billing.sandbox.machine.proration import credit
 from billing.sandbox.machine.status import ENDED, end
 from billing.sandbox.periods import DAY, period_end
 from billing.sandbox.table import Object
@@ -39,6 +40,9 @@ def schedule_renewal(world: World, subscription: Object) -> None:
     if items := items_of(subscription):
         at = min(item["current_period_end"] for item in items)
         world.schedule(at, "renew", subscription["id"], clock)
+        ahead = at - world.settings.get("upcoming_days", 0) * DAY
+        if world.now_of(subscription["customer"]) < ahead < at:
+            world.schedule(ahead, "upcoming", subscription["id"], clock)
         if subscription["cancel_at"] and subscription["cancel_at"] != at:
             world.schedule(subscription["cancel_at"], "renew", subscription["id"], clock)
 
@@ -153,7 +157,17 @@ def cycle_invoice(
 
 
 def finish(world: World, subscription: Object) -> None:
-    """The cancellation that was asked for arrives; what is pending is still collected."""
+    """The cancellation that was asked for arrives; what is pending is still collected.
+
+    In the middle of a period, its unused rest is credited, unless that was not wanted when it was asked for.
+    """
+    now = world.now_of(subscription["customer"])
+    if (
+        world.side.get(subscription["id"], {}).get("end_prorates", True)
+        and subscription["status"] != "trialing"
+    ):
+        for item in items_of(subscription):
+            credit(world, subscription, item, now)
     reason = subscription["cancellation_details"]["reason"] or "cancellation_requested"
     end(world, subscription, reason=reason)
     invoice_pending(world, subscription, reason="subscription_cycle")

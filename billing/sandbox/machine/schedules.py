@@ -6,6 +6,7 @@ from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.changes import apply, cancel_now, collect
 from billing.sandbox.machine.cycle import BEFORE_RENEWAL, finish, items_of, schedule_renewal, set_items
+from billing.sandbox.machine.pending import discard
 from billing.sandbox.machine.phases import KIND, bounds, new_schedule, phase_discounts, phase_of
 from billing.sandbox.machine.signup import create, new_item
 from billing.sandbox.machine.status import ENDED
@@ -220,6 +221,7 @@ def _redeemed(given: Object, present: list[str] | None = None) -> Object:
 def _enter(world: World, subscription: Object, phase: Object, behavior: str) -> None:
     """Bring the subscription to what a phase says. At the end of a period nothing is left to prorate."""
     now = world.now_of(subscription["customer"])
+    discard(world, subscription)
     params: dict[str, Any] = {"metadata": phase["metadata"], "proration_behavior": behavior}
     present = subscription["discounts"]
     wanted = [_redeemed(each, present) for each in phase["discounts"]]

@@ -99,6 +99,8 @@ def create(world: World, customer: Object, params: dict[str, Any]) -> Object:
         set_items(world, subscription, items)
     if (anchor := params.get("billing_cycle_anchor")) and not trial_end:
         _start_with_stub(world, subscription, anchor, params.get("proration_behavior") == "none")
+    if params.get("cancel_at"):
+        _end_later(world, subscription, params)
     if params.get("cancel_at_period_end"):
         at = min(item["current_period_end"] for item in items)
         details = {**subscription["cancellation_details"], "reason": "cancellation_requested"}
@@ -119,6 +121,24 @@ def create(world: World, customer: Object, params: dict[str, Any]) -> Object:
     if subscription["status"] == "incomplete":
         world.schedule(now + EXPIRES, "expire_incomplete", subscription["id"], subscription["test_clock"])
     return subscription
+
+
+def _end_later(world: World, subscription: Object, params: dict[str, Any]) -> None:
+    at = end_wanted(params["cancel_at"], subscription["items"]["data"])
+    if at <= subscription["created"]:
+        raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
+    world.note(subscription["id"], end_prorates=params.get("proration_behavior") != "none")
+    details = {**subscription["cancellation_details"], "reason": "cancellation_requested"}
+    world.update(
+        subscription, cancel_at=at, canceled_at=subscription["created"], cancellation_details=details
+    )
+
+
+def end_wanted(wanted: str | int, items: list[Object]) -> int:
+    """The moment a `cancel_at` means, fixed from now on."""
+    ends = [item["current_period_end"] for item in items]
+    named = {"min_period_end": min(ends), "max_period_end": max(ends)}
+    return named[wanted] if isinstance(wanted, str) else wanted
 
 
 def _check(world: World, customer: Object, prices: list[Object], params: dict[str, Any]) -> None:
@@ -199,9 +219,9 @@ def _blank(
         "billing_mode": {"type": mode, "flexible": flexible, "updated_at": now},
         "billing_schedules": [],
         "billing_thresholds": None,
-        "cancel_at": params.get("cancel_at"),
+        "cancel_at": None,
         "cancel_at_period_end": False,
-        "canceled_at": now if params.get("cancel_at") else None,
+        "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
         "collection_method": params.get("collection_method", "charge_automatically"),
         "created": now,

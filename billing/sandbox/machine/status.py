@@ -1,6 +1,7 @@
 """What becomes of a subscription when its invoices are paid, fail, or are given up."""
 
 from billing.sandbox.machine.invoices import invoices_of, subscription_of, void
+from billing.sandbox.machine.pending import settled, waits
 from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
 
@@ -19,6 +20,8 @@ def after_settlement(world: World, invoice: Object) -> None:
     subscription = subscription_of(world, invoice)
     if subscription is None:
         return
+    if subscription["pending_update"]:
+        settled(world, subscription, invoice)
     status = subscription["status"]
     if status == "incomplete" and invoice["status"] == "paid":
         world.update(subscription, status="active")
@@ -38,7 +41,8 @@ def after_settlement(world: World, invoice: Object) -> None:
 def after_failure(world: World, invoice: Object) -> None:
     """A payment failed: an active subscription is past due from now on."""
     subscription = subscription_of(world, invoice)
-    if subscription and subscription["status"] in ("active", "trialing") and invoice["status"] == "open":
+    live = subscription and subscription["status"] in ("active", "trialing")
+    if subscription and live and invoice["status"] == "open" and not waits(world, invoice):
         world.update(subscription, status="past_due")
 
 
@@ -63,6 +67,7 @@ def end(world: World, subscription: Object, *, reason: str, status: str = "cance
         cancel_at=None if status == "canceled" else subscription["cancel_at"],
         cancel_at_period_end=False,
         pause_collection=None,
+        pending_update=None,
         cancellation_details={**subscription["cancellation_details"], "reason": reason},
     )
     for invoice in invoices_of(world, subscription):
@@ -105,3 +110,12 @@ def expire_incomplete(world: World, id: str) -> None:
     subscription = world.find("subscription", id)
     if subscription and subscription["status"] == "incomplete":
         expire(world, subscription)
+
+
+@job("expire_resumption")
+def expire_resumption(world: World, id: str) -> None:
+    """The first invoice after a pause stayed unpaid for 23 hours: the subscription stays paused."""
+    invoice = world.find("invoice", id)
+    subscription = subscription_of(world, invoice) if invoice else None
+    if invoice and subscription and subscription["status"] == "paused" and invoice["status"] == "open":
+        void(world, invoice)
