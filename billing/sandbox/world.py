@@ -49,6 +49,7 @@ class World:
         self.settings: Object = {
             "retry_delays": [86_400, 86_400, 172_800, 172_800, 172_800, 172_800, 172_800, 172_800],
             "final_outcome": "canceled",
+            "upcoming_days": 7,
             "rate_limits": None,
         }
         self.account: Object = {}

@@ -5,11 +5,20 @@ from fractions import Fraction
 from billing.sandbox.money import round_half_up
 from billing.sandbox.periods import DAY
 from billing.sandbox.table import Object
-from billing.sandbox.world import World
+from billing.sandbox.world import World, job
 
 
 def entry(
-    world: World, source: Object, *, amount: int, fee: int, type: str, category: str, customer: str | None
+    world: World,
+    source: Object,
+    *,
+    amount: int,
+    fee: int,
+    type: str,
+    category: str,
+    customer: str | None,
+    why: str = "Stripe processing fees",
+    at_once: bool = False,
 ) -> Object:
     """A line of the balance for a charge, refund or dispute (minor units, negative leaves the balance)."""
     now = world.now_of(customer)
@@ -19,16 +28,16 @@ def entry(
             "amount": fee,
             "application": None,
             "currency": currency,
-            "description": "Stripe processing fees",
+            "description": why,
             "type": "stripe_fee",
         }
     ]
-    return world.insert(
+    made = world.insert(
         {
             "id": world.new_id("balance_transaction"),
             "object": "balance_transaction",
             "amount": amount,
-            "available_on": now + 2 * DAY,
+            "available_on": now if at_once else now + 2 * DAY,
             "balance_type": "payments",
             "created": now,
             "currency": currency,
@@ -39,13 +48,23 @@ def entry(
             "net": amount - fee,
             "reporting_category": category,
             "source": source["id"],
-            "status": "pending",
+            "status": "available" if at_once else "pending",
             "type": type,
         }
     )  # fmt: skip
+    if not at_once:
+        world.schedule(made["available_on"], "funds_available", made["id"], world.clock_of(customer))
+    return made
 
 
-def charge_entry(world: World, charge: Object) -> Object:
+@job("funds_available")
+def funds_available(world: World, id: str) -> None:
+    """Two days later the money can be paid out."""
+    if moved := world.find("balance_transaction", id):
+        world.update(moved, status="available")
+
+
+def charge_entry(world: World, charge: Object, *, at_once: bool = False) -> Object:
     """The money of a charge, less 2.9% and 30 minor units."""
     fee = round_half_up(Fraction(charge["amount"]) * Fraction(29, 1000)) + 30
     return entry(
@@ -56,4 +75,5 @@ def charge_entry(world: World, charge: Object) -> Object:
         type="charge",
         category="charge",
         customer=charge["customer"],
+        at_once=at_once,
     )

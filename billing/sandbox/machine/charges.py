@@ -3,7 +3,7 @@
 from typing import Any
 
 from billing.sandbox.machine.balance import charge_entry
-from billing.sandbox.machine.cards import REFUSALS
+from billing.sandbox.machine.cards import CARDS, REFUSALS
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
@@ -169,5 +169,6 @@ def new_charge(
         "transfer_group": None,
     }
     if not refused:
-        charge["balance_transaction"] = charge_entry(world, charge)["id"]
+        at_once = CARDS[world.side[method["id"]]["card"]].after == "available_at_once"
+        charge["balance_transaction"] = charge_entry(world, charge, at_once=at_once)["id"]
     return world.insert(charge)

@@ -89,6 +89,7 @@ def _move(world: World, dispute: Object, charge: Object, amount: int, fee: int) 
         type="adjustment",
         category="dispute" if amount < 0 else "dispute_reversal",
         customer=charge["customer"],
+        why="Dispute fee",
     )
 
 

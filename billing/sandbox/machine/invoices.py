@@ -219,8 +219,8 @@ def void(world: World, invoice: Object) -> Object:
     if invoice["status"] not in ("open", "uncollectible"):
         raise invalid("You can only pass in open invoices. This invoice isn't open.", param="invoice")
     now = world.now_of(invoice["customer"])
-    customer = world.get("customer", invoice["customer"])
-    if (applied := invoice["ending_balance"] - invoice["starting_balance"]) > 0:
+    customer = world.find("customer", invoice["customer"])
+    if customer and (applied := invoice["ending_balance"] - invoice["starting_balance"]) > 0:
         move_balance(world, customer, -applied, kind="unapplied_from_invoice", invoice=invoice)
     world.update(
         invoice,

@@ -15,14 +15,14 @@ from billing.sandbox.params import (
     merged,
     metadata,
     positive,
-    required,
     text,
 )
-from billing.sandbox.resources.payment_methods import attach
+from billing.sandbox.resources.payment_methods import attach, detach
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
+MOST_ON_CLOCK = 3
 ADDRESS = {"city": text, "country": text, "line1": text, "line2": text, "postal_code": text, "state": text}
 FIELDS: dict[str, Any] = {
     "address": ADDRESS,
@@ -53,6 +53,9 @@ def create_customer(call: Call) -> Object:
     clock = params.get("test_clock")
     if clock:
         world.get("test_helpers.test_clock", clock, param="test_clock", noun="test clock")
+        living = world.tables["customer"].objects.values()
+        if sum(each["test_clock"] == clock for each in living) >= MOST_ON_CLOCK:
+            raise invalid("A test clock can have at most 3 customers.", param="test_clock")
     id = world.new_id("customer")
     customer: Object = {
         "id": id,
@@ -148,10 +151,18 @@ def delete_customer(call: Call) -> Object:
 
 
 def remove_customer(world: World, customer: Object) -> Object:
-    """A customer's end: live subscriptions are cancelled, history stays."""
+    """A customer's end: subscriptions are cancelled, cards let go, invoices no longer chased; history stays."""
     for subscription in list(world.tables["subscription"].newest_first("customer", customer["id"])):
         if subscription["status"] not in ENDED:
             end(world, subscription, reason="cancellation_requested")
+    for invoice in world.tables["invoice"].newest_first("customer", customer["id"]):
+        if invoice["status"] in ("draft", "open") and invoice["auto_advance"]:
+            world.update(
+                invoice, auto_advance=False, next_payment_attempt=None, automatically_finalizes_at=None
+            )
+    for method in list(world.tables["payment_method"].newest_first("customer", customer["id"])):
+        detach(world, method)
+    world.settle(customer)
     world.emit("customer.deleted", customer)
     return world.remove(customer, remembered=True)
 
@@ -161,33 +172,6 @@ def list_customers(call: Call) -> Object:
     """Customers, newest first; by email, exactly as written."""
     clock = call.params.get("test_clock")
     return page(call, "customer", by="email", clocked=clock is not None, test_clock=clock)
-
-
-@endpoint("GET", "/v1/customers/{}/balance_transactions", **PAGE_BY_TIME)
-def list_balance_transactions(call: Call) -> Object:
-    """The ledger of a customer's balance."""
-    call.params["customer"] = call.find("customer")["id"]
-    return page(call, "customer_balance_transaction", by="customer")
-
-
-@endpoint(
-    "POST",
-    "/v1/customers/{}/balance_transactions",
-    amount=required(integer),
-    currency=required(text),
-    description=text,
-    metadata=metadata,
-)
-def create_balance_transaction(call: Call) -> Object:
-    """Adjust a customer's balance; negative is credit."""
-    world, params = call.world, call.params
-    customer = call.find("customer")
-    currency = params["currency"].lower()
-    if customer["currency"] not in (None, currency):
-        raise invalid(f"The currency {currency} does not match the customer's currency.", param="currency")
-    world.update(customer, currency=currency)
-    fields = {"description": params.get("description"), "metadata": params.get("metadata") or {}}
-    return move_balance(world, customer, params["amount"], kind="adjustment", **fields)
 
 
 @endpoint("GET", "/v1/customers/{}/payment_methods", **PAGE, type=text)

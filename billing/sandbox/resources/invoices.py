@@ -195,7 +195,8 @@ def write_off_invoice(call: Call) -> Object:
 
 def _settled(world: World, invoice: Object) -> Object:
     after_settlement(world, invoice)
-    set_delinquent(world, world.get("customer", invoice["customer"]))
+    if customer := world.find("customer", invoice["customer"]):
+        set_delinquent(world, customer)
     return invoice
 
 

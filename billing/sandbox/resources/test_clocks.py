@@ -3,12 +3,13 @@
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, page
 from billing.sandbox.machine.cycle import items_of
+from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import integer, required, text
 from billing.sandbox.periods import DAY
 from billing.sandbox.resources.customers import remove_customer
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
-from billing.sandbox.world import World
+from billing.sandbox.world import World, job
 
 KIND = "test_helpers.test_clock"
 LONGEST = {"day": DAY, "week": 7 * DAY, "month": 31 * DAY, "year": 366 * DAY}
@@ -31,6 +32,7 @@ def create_clock(call: Call) -> Object:
             "status_details": {},
         }
     )
+    world.schedule(clock["deletes_after"], "delete_clock", clock["id"], None)
     world.emit("test_helpers.test_clock.created", clock)
     return clock
 
@@ -73,7 +75,7 @@ def _farthest(world: World, clock: Object) -> int:
     lengths = [
         LONGEST[item["price"]["recurring"]["interval"]] * item["price"]["recurring"]["interval_count"]
         for subscription in world.tables["subscription"].objects.values()
-        if subscription["test_clock"] == clock["id"]
+        if subscription["test_clock"] == clock["id"] and subscription["status"] not in ENDED
         for item in items_of(subscription)
     ]
     return 2 * min(lengths, default=366 * DAY)
@@ -82,10 +84,21 @@ def _farthest(world: World, clock: Object) -> int:
 @endpoint("DELETE", "/v1/test_helpers/test_clocks/{}")
 def delete_clock(call: Call) -> Object:
     """Delete a clock and its customers."""
-    world, clock = call.world, call.find(KIND, "test clock")
+    return _delete(call.world, call.find(KIND, "test clock"))
+
+
+@job("delete_clock")
+def delete_old_clock(world: World, id: str) -> None:
+    """Thirty days after it was made, a clock is deleted."""
+    if clock := world.find(KIND, id):
+        _delete(world, clock)
+
+
+def _delete(world: World, clock: Object) -> Object:
     for customer in list(world.tables["customer"].objects.values()):
         if customer["test_clock"] == clock["id"]:
             remove_customer(world, customer)
+    world.emit("test_helpers.test_clock.deleted", clock)
     stub = world.remove(clock)
     world.agenda.pop(clock["id"], None)
     return stub
