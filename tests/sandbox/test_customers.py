@@ -83,7 +83,7 @@ def test_a_renewal_is_announced_a_week_ahead(sandbox, api, shop):
     sandbox.clock(end - 7 * DAY)
     [event] = api.events.list({"type": "invoice.upcoming"}).data
     assert (event.data.object.subtotal, event.data.object.billing_reason) == (9 * 2500 + 2500, "upcoming")
-    assert event.request.id is None
+    assert event["request"]["id"] is None
     sandbox.clock(end + 3601)
     [renewal] = api.invoices.list({"subscription": subscription.id, "created": {"gte": end}}).data
     assert renewal.total == event.data.object.total
