@@ -85,7 +85,6 @@ def new_charge(
             "authentication_flow": "challenge",
             "electronic_commerce_indicator": "05",
             "exemption_indicator": None,
-            "exemption_indicator_applied": None,
             "result": "authenticated",
             "result_reason": None,
             "transaction_id": world.secret(36),
