@@ -49,7 +49,7 @@ format: $(STAMPS)/development  ## Put the code into the one format, and repair w
 .PHONY: contract
 contract: $(STAMPS)/development $(STAMPS)/contract  ## Hold the sandbox Stripe against Stripe's description of its API
 	@rm -rf var/contract/calls
-	@SANDBOX_RECORD=$(abspath var/contract/calls) $(BIN)/python -m pytest -q -n 2 tests/sandbox
+	@SANDBOX_RECORD=$(abspath var/contract/calls) $(BIN)/python -m pytest -q -n 2 tests/sandbox --ignore-glob '*_properties.py'
 	@exec $(BIN)/python -m tests.contract
 
 .PHONY: contract-live
@@ -58,6 +58,11 @@ contract-live: $(STAMPS)/development $(STAMPS)/contract  ## Run one script again
 
 .PHONY: check
 check: lint test contract  ## What CI runs: lint, test and contract
+
+.PHONY: soak
+soak: $(STAMPS)/development  ## Hold the money of the sandbox Stripe to its properties, long (SEEDS=1000 FIRST=0)
+	@echo "Seeds $(or $(FIRST),0) and the $(or $(SEEDS),1000) from there"
+	@MONEY_FIRST_SEED=$(or $(FIRST),0) MONEY_SEEDS=$(or $(SEEDS),1000) $(BIN)/python -m pytest -q -n 2 tests/sandbox/test_money_properties.py
 
 .PHONY: bench
 bench: $(STAMPS)/development  ## Measure (ONLY=name for one), into var/bench.json

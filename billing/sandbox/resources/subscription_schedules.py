@@ -28,7 +28,6 @@ from billing.sandbox.params import (
     text,
 )
 from billing.sandbox.resources.discounts import DISCOUNTS
-from billing.sandbox.resources.prices import currency_code
 from billing.sandbox.resources.subscriptions import PRICE_DATA, PRORATION
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
@@ -53,7 +52,6 @@ ITEM = {
 NEW_PHASE: dict[str, Any] = {
     "billing_cycle_anchor": choice("automatic", "phase_start"),
     "collection_method": COLLECTION,
-    "currency": currency_code,
     "default_payment_method": text,
     "description": text,
     "discounts": DISCOUNTS,
