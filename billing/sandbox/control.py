@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing.sandbox import bank
+from billing.sandbox import bank, bulk
 from billing.sandbox.errors import ApiError
 from billing.sandbox.faults import Fault
 from billing.sandbox.limits import wanted
@@ -118,6 +118,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
         _route("/deliveries", GET=deliveries, POST=set_deliveries),
         _route("/reset", POST=reset),
         *(_route(path, POST=act) for path, act in bank.actions(sandbox).items()),
+        *(_route(path, POST=act) for path, act in bulk.actions(sandbox).items()),
         _route("/discounts", POST=discount),
         _route("/settings", GET=settings, POST=set_settings),
     ]

@@ -54,7 +54,10 @@ class Fault:
         if not 0 < self.percent <= 100:
             raise ValueError("percent is more than 0 and at most 100")
         if self.path and self.path.startswith("^"):
-            re.compile(self.path)
+            try:
+                re.compile(self.path)
+            except re.error as error:
+                raise ValueError(f"path is no regular expression: {error}") from error
         self._random = random.Random(self.seed)  # noqa: S311 (the same misfortune each time, no secret)
 
     def fits(self, method: str | None, path: str, content: str) -> bool:

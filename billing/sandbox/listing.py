@@ -71,6 +71,7 @@ def page(
             and (keep is None or keep(obj))
         )
 
+    _one_cursor(params)
     cursor = params.get("starting_after") or params.get("ending_before")
     older = not params.get("ending_before")
     source: Iterator[Object]
@@ -107,9 +108,15 @@ def page(
     return {"object": "list", "data": found, "has_more": has_more, "url": call.path}
 
 
+def _one_cursor(params: dict[str, Any]) -> None:
+    if params.get("starting_after") and params.get("ending_before"):
+        raise malformed("You may only specify one of these parameters: starting_after, ending_before.")
+
+
 def page_of(call: Call, objects: list[Object]) -> Object:
     """A page of a short list that is at hand, newest first."""
     params = call.params
+    _one_cursor(params)
     ids = [obj["id"] for obj in objects]
     limit = params.get("limit", 10)
     if after := params.get("starting_after"):

@@ -15,6 +15,7 @@ from billing.sandbox.errors import required as missing_param
 Parser = Callable[[Any, str], Any]
 Shape = dict[str, Any]
 LARGEST = 2**53
+METADATA_KEYS = 50
 
 
 def text(value: Any, name: str) -> Any:
@@ -136,6 +137,8 @@ def metadata(value: Any, name: str) -> Any:
         value = {str(index): each for index, each in enumerate(value)}
     if not isinstance(value, dict):
         raise malformed(f"Invalid hash: {name}", param=name)
+    if len(value) > METADATA_KEYS:
+        raise malformed(f"Metadata can have up to {METADATA_KEYS} keys", param=name)
     for key, each in value.items():
         if not isinstance(each, str):
             raise malformed("Metadata values must be strings", param=f"{name}[{key}]")
@@ -188,4 +191,7 @@ def merged(present: dict[str, str], change: dict[str, str] | None) -> dict[str, 
     """Metadata after a change: keys are added or replaced, empty values remove, None clears."""
     if change is None:
         return {}
-    return {key: value for key, value in {**present, **change}.items() if value != ""}
+    after = {key: value for key, value in {**present, **change}.items() if value != ""}
+    if len(after) > METADATA_KEYS:
+        raise malformed(f"Metadata can have up to {METADATA_KEYS} keys", param="metadata")
+    return after

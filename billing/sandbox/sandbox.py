@@ -62,6 +62,11 @@ class Sandbox:
         self._start_world()
         self.world.changes = self.saved_at_change + 1
 
+    def restore(self, state: Object) -> None:
+        """Back to what `dump` said, and nothing else."""
+        self.reset()
+        self.load(state)
+
     # -- time ---------------------------------------------------------------------------------------------------
 
     def tick(self, most: int = 50) -> bool:

@@ -22,6 +22,7 @@ def live(key: str, base: str) -> None:
         stage.get("customer's discount", f"customers/{owner}/discount")
         stage.delete("no discount", f"customers/{owner}/discount")
         change_items(stage, owner, shop)
+        plan_ahead(stage, owner, shop)
         pay_by_hand(stage, owner)
         credit(stage, newcomer(stage))
         listen(stage)
@@ -202,6 +203,21 @@ def credit(stage: Stage, customer: str) -> None:
     stage.post("pay", f"invoices/{draft}/pay")
     stage.post("credit to the balance", "credit_notes", invoice=draft, amount=400, credit_amount=400)
     stage.get("balance", f"customers/{customer}/balance_transactions")
+
+
+def plan_ahead(stage: Stage, customer: str, shop: Shop) -> None:
+    """Schedules: made of a subscription, given a second phase, released, canceled."""
+    for end in ("release", "cancel"):
+        subscription = subscribed(stage, customer, shop.price)["id"]
+        made = stage.post("schedule", "subscription_schedules", from_subscription=subscription)
+        path, current = f"subscription_schedules/{made['id']}", made["phases"][0]
+        items = [{"price": shop.price, "quantity": 8}]
+        first = {"items": items, "start_date": current["start_date"], "end_date": current["end_date"]}
+        then = {"items": items, "duration": {"interval": "month", "interval_count": 2}}
+        stage.post("second phase", path, phases=[first, then], end_behavior="cancel", metadata={"order": "1"})
+        stage.get("schedule again", path, expand=["subscription"])
+        stage.get("schedules", "subscription_schedules", customer=customer, limit=1)
+        stage.post(end, f"{path}/{end}")
 
 
 def change_items(stage: Stage, customer: str, shop: Shop) -> None:

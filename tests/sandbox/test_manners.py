@@ -192,3 +192,108 @@ def test_sixteen_at_once_with_one_key_have_one_effect(sandbox, api):
         answers = set(pool.map(create, range(16)))
     assert len(answers - {(409, "idempotency_key_in_use")}) == 1
     assert len(api.customers.list().data) == 1
+
+
+def test_a_page_begins_at_one_cursor(api):
+    ids = [api.customers.create({}).id for _ in range(3)]
+    error = refused(api.customers.list, {"starting_after": ids[2], "ending_before": ids[0]})
+    assert (error.http_status, error.error.type) == (400, "invalid_request_error")
+    assert refused(api.customers.list, {"starting_after": "cus_nobody"}).param == "starting_after"
+
+
+def test_lists_leave_out_what_lives_on_a_test_clock(api, shop):
+    clock = api.test_helpers.test_clocks.create({"frozen_time": 1_767_225_600})
+    timeless = shop.subscription()
+    clocked = shop.subscription(customer=shop.customer(test_clock=clock.id))
+    for resource in (api.subscriptions, api.invoices, api.charges, api.payment_intents):
+        assert {each.customer for each in resource.list().data} == {timeless.customer}
+        assert {each.customer for each in resource.list({"customer": clocked.customer}).data} == {
+            clocked.customer
+        }
+    assert [each.id for each in api.customers.list().data] == [timeless.customer]
+    assert [each.id for each in api.customers.list({"test_clock": clock.id}).data] == [clocked.customer]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "param"),
+    [
+        ({f"k{number}": "v" for number in range(51)}, "metadata"),
+        ({"k" * 41: "v"}, "metadata"),
+        ({"k": "v" * 501}, "metadata[k]"),
+    ],
+)
+def test_metadata_has_fifty_keys_of_forty_and_values_of_five_hundred(api, metadata, param):
+    assert refused(api.customers.create, {"metadata": metadata}).param == param
+
+
+def test_metadata_is_counted_after_it_is_merged(api):
+    customer = api.customers.create({"metadata": {f"k{number}": "v" for number in range(50)}})
+    assert refused(api.customers.update, customer.id, {"metadata": {"one": "more"}}).param == "metadata"
+    swapped = api.customers.update(customer.id, {"metadata": {"k0": "", "one": "more"}})
+    assert len(swapped.metadata.to_dict()) == 50
+
+
+def test_a_replay_names_the_request_that_was_answered_first(sandbox, api):
+    sandbox.tell("/faults", kind="error_500", path="/v1/customers")
+    first = refused(api.customers.create, {}, {"idempotency_key": "k1"})
+    again = refused(api.customers.create, {}, {"idempotency_key": "k1"})
+    assert first.http_status == again.http_status == 500
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Original-Request"] == first.request_id != again.request_id
+    assert again.json_body == first.json_body
+    assert "Idempotent-Replayed" not in first.headers
+
+
+def test_sixteen_seats_changes_at_once_with_one_key_are_charged_once(sandbox, api, shop):
+    subscription = shop.subscription()
+    item = subscription["items"].data[0].id
+    change = {"items": [{"id": item, "quantity": 9}], "proration_behavior": "always_invoice"}
+    clients = [sandbox.client().v1 for _ in range(16)]
+
+    def update(client):
+        try:
+            return client.subscriptions.update(
+                subscription.id, change, {"idempotency_key": "k1"}
+            ).latest_invoice
+        except stripe.StripeError as error:
+            return error.error.code
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = set(pool.map(update, clients))
+    assert len(answers - {"idempotency_key_in_use"}) == 1
+    assert len(api.invoices.list({"subscription": subscription.id}).data) == 2
+    # The sandbox works through them in order; each came with a request of its own.
+    assert len([call for call in sandbox.ask("/log")["calls"] if call["key"] == "k1"]) == 16
+
+
+def test_events_of_one_second_keep_their_order_and_know_their_request(sandbox, api):
+    sandbox.clock(1_767_225_600)
+    customer = api.customers.create({"name": "Ada"})
+    for number in range(3):
+        api.customers.update(customer.id, {"name": f"Ada {number}"}, {"idempotency_key": f"k{number}"})
+    events = api.events.list({"type": "customer.updated"}).data
+    assert {event.created for event in events} == {1_767_225_600}
+    assert [event["request"].idempotency_key for event in events] == ["k2", "k1", "k0"]
+    assert [event.data.previous_attributes.to_dict() for event in events] == [
+        {"name": "Ada 1"},
+        {"name": "Ada 0"},
+        {"name": "Ada"},
+    ]
+    assert events[0].data.object.name == "Ada 2"
+    assert len({event["request"].id for event in events}) == 3
+
+
+def test_events_are_found_by_type_and_by_whether_they_were_delivered(api):
+    api.webhook_endpoints.create({"url": "http://127.0.0.1:1/nobody", "enabled_events": ["product.created"]})
+    api.products.create({"name": "Team"})
+    api.customers.create({})
+
+    def types(**params):
+        return [event.type for event in api.events.list(params).data]
+
+    assert types(types=["product.created", "customer.created"]) == ["customer.created", "product.created"]
+    assert types(delivery_success=False) == ["product.created"]
+    assert types(delivery_success=True) == ["customer.created"]
+    assert api.events.list({"type": "product.*"}).data[0].pending_webhooks == 1
+    many = [f"type.{number}" for number in range(21)]
+    assert refused(api.events.list, {"types": many}).param == "types"
