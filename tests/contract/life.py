@@ -17,6 +17,7 @@ def live(key: str, base: str) -> None:
         keep_cards(stage)
         owner = be_disputed(stage, control, shop)
         bill_and_pay(stage, owner, shop)
+        change_lines(stage, owner)
         give_discounts(stage, owner, shop)
         control.post("/discounts", json={"customer": owner, "coupon": shop.coupon}).raise_for_status()
         stage.get("customer's discount", f"customers/{owner}/discount")
@@ -118,6 +119,23 @@ def be_disputed(stage: Stage, control: httpx.Client, shop: Shop) -> str:
     return customer
 
 
+def change_lines(stage: Stage, customer: str) -> None:
+    """A draft whose lines come, change and go, and an item that is changed while it waits."""
+    waiting = stage.post("item", "invoiceitems", customer=customer, amount=300, currency="usd")["id"]
+    stage.post(
+        "change the item", f"invoiceitems/{waiting}", amount=350, description="More", metadata={"a": "b"}
+    )
+    draft = f"invoices/{stage.post('draft', 'invoices', customer=customer, currency='usd')['id']}"
+    wanted: Any = [{"amount": 900, "description": "Help"}, {"invoice_item": waiting}]
+    first, second = (
+        line["id"] for line in stage.post("add", f"{draft}/add_lines", lines=wanted)["lines"]["data"]
+    )
+    stage.post("change lines", f"{draft}/update_lines", lines=[{"id": first, "amount": 800}])
+    stage.post("change a line", f"{draft}/lines/{first}", description="Help, at length", quantity=2)
+    stage.post("take off", f"{draft}/remove_lines", lines=[{"id": second, "behavior": "delete"}])
+    stage.delete("no draft", draft)
+
+
 def bill_and_pay(stage: Stage, customer: str, shop: Shop) -> None:
     """Invoices made by hand: changed, sent, paid, thrown away."""
     item = stage.post("item", "invoiceitems", customer=customer, amount=700, currency="usd")
@@ -143,7 +161,21 @@ def bill_and_pay(stage: Stage, customer: str, shop: Shop) -> None:
     payment = stage.get("payments", "invoice_payments", status="paid", limit=1)["data"][0]["id"]
     stage.get("payment", f"invoice_payments/{payment}", expand=["invoice"])
     draft = stage.post("draft", "invoices", customer=customer)["id"]
+    change_lines(stage, customer, draft)
     stage.delete("throw away", f"invoices/{draft}")
+
+
+def change_lines(stage: Stage, customer: str, draft: str) -> None:
+    """A draft's lines: put on, changed one by one and together, taken off."""
+    item = stage.post("item", "invoiceitems", customer=customer, amount=700, currency="usd")["id"]
+    stage.post("change item", f"invoiceitems/{item}", amount=800, description="Help", metadata={"hours": "2"})
+    lines = [{"invoice_item": item}, {"amount": 300, "description": "Postage"}]
+    made = stage.post("add lines", f"invoices/{draft}/add_lines", lines=lines)["lines"]["data"]
+    one, other = made[0]["id"], made[1]["id"]
+    stage.post("change line", f"invoices/{draft}/lines/{one}", description="Postage and packing")
+    stage.post("change lines", f"invoices/{draft}/update_lines", lines=[{"id": one, "amount": 400}])
+    gone = [{"id": other, "behavior": "delete"}]
+    stage.post("remove lines", f"invoices/{draft}/remove_lines", lines=gone, invoice_metadata={"po": "8"})
 
 
 def give_discounts(stage: Stage, customer: str, shop: Shop) -> None:
@@ -202,7 +234,9 @@ def credit(stage: Stage, customer: str) -> None:
     stage.post("void", f"{path}/void")
     stage.post("pay", f"invoices/{draft}/pay")
     stage.post("credit to the balance", "credit_notes", invoice=draft, amount=400, credit_amount=400)
-    stage.get("balance", f"customers/{customer}/balance_transactions")
+    moved = stage.get("balance", f"customers/{customer}/balance_transactions")["data"][0]["id"]
+    stage.get("a movement", f"customers/{customer}/balance_transactions/{moved}")
+    stage.post("its words", f"customers/{customer}/balance_transactions/{moved}", description="Kind")
 
 
 def plan_ahead(stage: Stage, customer: str, shop: Shop) -> None:
