@@ -132,3 +132,27 @@ def test_a_resumption_that_stays_unpaid_leaves_the_subscription_paused(sandbox, 
     sandbox.clock(START + 8 * DAY)
     assert api.invoices.retrieve(resumed.latest_invoice.id).status == "void"
     assert api.subscriptions.retrieve(subscription.id).status == "paused"
+
+
+def test_the_credit_of_an_end_can_be_previewed(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(4)
+    change = {"cancel_at": START + 10 * DAY + 777}
+    preview = api.invoices.create_preview({"subscription": subscription.id, "subscription_details": change})
+    api.subscriptions.update(subscription.id, change)
+    assert api.invoices.create_preview({"subscription": subscription.id}).total == preview.total < 0
+    sandbox.clock(change["cancel_at"])
+    [last] = api.invoices.list({"subscription": subscription.id, "limit": 1}).data
+    assert (last.total, last.ending_balance) == (preview.total, preview.ending_balance)
+
+
+def test_what_recurs_can_be_previewed_without_prorations(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(4)
+    sandbox.clock(START + DAY)
+    items = [{"id": subscription["items"].data[0].id, "quantity": 8}]
+    params = {"subscription": subscription.id, "subscription_details": {"items": items}}
+    assert len(api.invoices.create_preview(params).lines.data) == 3
+    preview = api.invoices.create_preview({**params, "preview_mode": "recurring"})
+    assert [line.amount for line in preview.lines.data] == [20_000]
+    assert api.invoice_items.list().data == []

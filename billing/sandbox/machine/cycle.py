@@ -156,11 +156,8 @@ def cycle_invoice(
     return invoice
 
 
-def finish(world: World, subscription: Object) -> None:
-    """The cancellation that was asked for arrives; what is pending is still collected.
-
-    In the middle of a period, its unused rest is credited, unless that was not wanted when it was asked for.
-    """
+def credit_rest(world: World, subscription: Object) -> None:
+    """An end in the middle of a period credits its rest, unless that was not wanted when it was asked for."""
     now = world.now_of(subscription["customer"])
     if (
         world.side.get(subscription["id"], {}).get("end_prorates", True)
@@ -168,6 +165,11 @@ def finish(world: World, subscription: Object) -> None:
     ):
         for item in items_of(subscription):
             credit(world, subscription, item, now)
+
+
+def finish(world: World, subscription: Object) -> None:
+    """The cancellation that was asked for arrives; what is pending is still collected."""
+    credit_rest(world, subscription)
     reason = subscription["cancellation_details"]["reason"] or "cancellation_requested"
     end(world, subscription, reason=reason)
     invoice_pending(world, subscription, reason="subscription_cycle")

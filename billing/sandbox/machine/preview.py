@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from billing.sandbox.errors import invalid
+from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.machine.changes import apply, check_changeable
-from billing.sandbox.machine.cycle import BEFORE_RENEWAL, cycle_invoice, items_of, roll
+from billing.sandbox.machine.cycle import BEFORE_RENEWAL, credit_rest, cycle_invoice, items_of, roll
 from billing.sandbox.machine.invoices import HOUR, apply_balance, draft
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.proration import credit
@@ -17,16 +17,18 @@ from billing.sandbox.world import World
 def preview_change(world: World, subscription: Object, details: dict[str, Any]) -> Object:
     """The invoice a change would bring: the one at once, or else the next renewal with what is pending."""
     if subscription["status"] in ENDED:
-        raise invalid(
-            f"No upcoming invoices for customer: '{subscription['customer']}'", code="invoice_upcoming_none"
-        )
+        raise _none(subscription["customer"])
     with world.rehearsal():
         check_changeable(subscription, details)
         _inherit_nothing(world, world.get("customer", subscription["customer"]), details)
+        recurring = details.pop("mode", "next") == "recurring"
         if details.pop("cancel_now", False):
             invoice = _cancelled(world, subscription, details)
         else:
-            invoice = apply(world, subscription, details) or _renewal(world, subscription)
+            at_once = apply(world, subscription, details)
+            if at_once is None or recurring:
+                at_once = _renewal(world, subscription, recurring=recurring)
+            invoice = at_once
         shown = _shown(world, invoice)
     if details.get("items") or "proration_date" in details:
         told = shown["parent"]["subscription_details"]
@@ -52,7 +54,7 @@ def preview_customer(world: World, customer: Object, details: dict[str, Any]) ->
         if each["status"] not in ENDED and not each["cancel_at_period_end"]
     ]
     if not live:
-        raise invalid(f"No upcoming invoices for customer: '{customer['id']}'", code="invoice_upcoming_none")
+        raise _none(customer["id"])
     soonest = min(live, key=lambda each: min(item["current_period_end"] for item in items_of(each)))
     return preview_change(world, soonest, details)
 
@@ -88,23 +90,31 @@ def _cancelled(world: World, subscription: Object, details: dict[str, Any]) -> O
     return invoice
 
 
-def _renewal(world: World, subscription: Object) -> Object:
-    if subscription["cancel_at"]:
-        at = min(item["current_period_end"] for item in items_of(subscription))
-        if subscription["cancel_at"] <= at and not pending_items(
-            world, subscription["customer"], subscription["id"]
-        ):
-            raise invalid(
-                f"No upcoming invoices for customer: '{subscription['customer']}'",
-                code="invoice_upcoming_none",
-            )
+def _renewal(world: World, subscription: Object, *, recurring: bool = False) -> Object:
+    """The next renewal with what is pending, or what comes at the end; `recurring`: only the periods' own lines."""
+    clock, pending = (
+        subscription["test_clock"],
+        pending_items(world, subscription["customer"], subscription["id"]),
+    )
     start = min(item["current_period_start"] for item in items_of(subscription))
     at = min(item["current_period_end"] for item in items_of(subscription))
-    with world.at(at, subscription["test_clock"]):
+    last = subscription["cancel_at"]
+    if last and last <= at and not recurring:
+        with world.at(last, clock):
+            credit_rest(world, subscription)
+            if not pending_items(world, subscription["customer"], subscription["id"]):
+                raise _none(subscription["customer"])
+            return cycle_invoice(world, subscription, [], period=(start, last))
+    for item in pending if recurring else []:
+        world.remove(item)
+    with world.at(at, clock):
         for see_to in BEFORE_RENEWAL:
             see_to(world, subscription)
-        rolled = [] if subscription["cancel_at"] == at else roll(world, subscription, at)
-        return cycle_invoice(world, subscription, rolled, period=(start, at))
+        return cycle_invoice(world, subscription, roll(world, subscription, at), period=(start, at))
+
+
+def _none(customer: str) -> ApiError:
+    return invalid(f"No upcoming invoices for customer: '{customer}'", code="invoice_upcoming_none")
 
 
 def _shown(world: World, invoice: Object) -> Object:

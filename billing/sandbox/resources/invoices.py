@@ -271,6 +271,8 @@ def create_preview(call: Call) -> Object:
     """What would be invoiced, for a change, a new subscription, or the next renewal."""
     world, params = call.world, call.params
     details = dict(params.get("subscription_details") or {})
+    if params.get("preview_mode"):
+        details["mode"] = params["preview_mode"]
     if "discounts" in params:
         details["discounts"] = params["discounts"]
     if details.get("cancel_at") == "":
