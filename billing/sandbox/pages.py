@@ -1,5 +1,6 @@
 """The few pages people open from links: a hosted invoice, its PDF, the portal."""
 
+from datetime import UTC, datetime
 from html import escape
 from urllib.parse import parse_qs
 
@@ -7,14 +8,21 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from billing.sandbox.machine.payments import authenticate
+from billing.sandbox.errors import ApiError
+from billing.sandbox.machine.cards import card_of_number
+from billing.sandbox.machine.payments import attempt, authenticate
 from billing.sandbox.money import shown
+from billing.sandbox.resources.payment_methods import new_method
 from billing.sandbox.sandbox import Sandbox
 from billing.sandbox.table import Object
 
 BUTTONS = (
     "<form method=post><button name=passed value=yes>Complete</button> "
     "<button name=passed value=no>Fail</button></form>"
+)
+PAY = (
+    "<form method=post><input name=number value=4242424242424242 aria-label='Test card'> "
+    "<button>Pay</button></form>"
 )
 
 
@@ -30,16 +38,31 @@ def routes(sandbox: Sandbox) -> list[Route]:
         invoice = found(request)
         if invoice is None:
             return _page("Not found", "<p>There is no such invoice.</p>", 404)
+        number = await _field(request, "number")
         rows = "".join(
             f"<tr><td>{escape(line['description'] or '')}</td>"
             f"<td align=right>{shown(line['amount'], line['currency'])}</td></tr>"
             for line in invoice["lines"]["data"]
         )
-        total = shown(invoice["total"], invoice["currency"])
+        said = ""
+        if request.method == "POST" and invoice["status"] == "open":
+            said = f"<p><b>{escape(_pay(sandbox, invoice, number))}</b></p>"
+        facts = {
+            "Status": invoice["status"],
+            "Due": _day(invoice["due_date"]),
+            "Total": shown(invoice["total"], invoice["currency"]),
+            "Credited": shown(invoice["pre_payment_credit_notes_amount"], invoice["currency"]),
+            "Amount due": shown(invoice["amount_remaining"], invoice["currency"]),
+        }
+        told = "".join(
+            f"<tr><th align=left>{name}</th><td>{value}</td></tr>" for name, value in facts.items()
+        )
+        pay = PAY if invoice["status"] == "open" else ""
         return _page(
             f"Invoice {invoice['number']}",
-            f"<p>{escape(invoice['customer_name'] or invoice['customer_email'] or '')}: {invoice['status']}</p>"
-            f"<table>{rows}<tr><th align=left>Total</th><th align=right>{total}</th></tr></table>",
+            f"<p>{escape(invoice['customer_name'] or invoice['customer_email'] or '')}</p>{said}"
+            f"<table>{rows}</table><hr><table>{told}</table>{pay}"
+            f'<p><a href="{escape(invoice["invoice_pdf"])}">Download the invoice</a></p>',
         )
 
     async def invoice_pdf(request: Request) -> Response:
@@ -47,8 +70,12 @@ def routes(sandbox: Sandbox) -> list[Route]:
         if invoice is None:
             return _page("Not found", "<p>There is no such invoice.</p>", 404)
         lines = [f"Invoice {invoice['number']}", f"Status: {invoice['status']}"]
-        lines += [f"{line['description']}  {line['amount']}" for line in invoice["lines"]["data"]]
-        lines.append(f"Total: {invoice['total']} ({invoice['currency'].upper()}, minor units)")
+        currency = invoice["currency"]
+        lines += [
+            f"{line['description']}  {shown(line['amount'], currency)}" for line in invoice["lines"]["data"]
+        ]
+        lines.append(f"Total: {shown(invoice['total'], currency)}")
+        lines.append(f"Amount due: {shown(invoice['amount_remaining'], currency)}")
         return Response(_pdf(lines), media_type="application/pdf")
 
     async def credit_note_pdf(request: Request) -> Response:
@@ -93,7 +120,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
         amount = shown(intent["amount"], intent["currency"])
         if request.method == "GET":
             return _page("Authenticate", f"<p>Your bank asks: do you pay {amount}?</p>{BUTTONS}")
-        passed = parse_qs((await request.body()).decode("latin-1")).get("passed") == ["yes"]
+        passed = await _field(request, "passed") == "yes"
         with world.transaction():
             authenticate(world, intent, passed=passed)
         back = world.side[id].get("return_url")
@@ -101,12 +128,36 @@ def routes(sandbox: Sandbox) -> list[Route]:
 
     return [
         Route("/3ds/{id}/{token}", bank, methods=["GET", "POST"]),
-        Route("/i/{id}/{token}", invoice_page),
+        Route("/i/{id}/{token}", invoice_page, methods=["GET", "POST"]),
         Route("/i/{id}/{token}/pdf", invoice_pdf),
         Route("/cn/{id}/{token}/pdf", credit_note_pdf),
         Route("/receipts/{id}", receipt),
         Route("/p/session/{id}", portal),
     ]
+
+
+async def _field(request: Request, name: str) -> str:
+    return parse_qs((await request.body()).decode("latin-1")).get(name, [""])[0]
+
+
+def _day(moment: int | None) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%d %b %Y") if moment else "on receipt"
+
+
+def _pay(sandbox: Sandbox, invoice: Object, number: str) -> str:
+    """The customer pays with a test card, there and then; what came of it, in words."""
+    world, card = sandbox.world, card_of_number(number)
+    customer = world.find("customer", invoice["customer"])
+    if card is None or customer is None:
+        return "Your card number is incorrect."
+    try:
+        with world.transaction():
+            method = new_method(world, card, customer=customer)
+            if said := attempt(world, invoice, method=method, automatic=False, off_session=False):
+                raise said
+    except ApiError as refusal:
+        return str(refusal.body["message"])
+    return "Thank you, it is paid."
 
 
 def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
