@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import pickle
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -53,7 +54,12 @@ def actions(sandbox: Sandbox) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         began = time.monotonic()
         for _ in load(sandbox.world, like, copies):
             await asyncio.sleep(0)
-        return {"like": like, "customers": copies, "seconds": round(time.monotonic() - began, 3)}
+        return {
+            "like": like,
+            "customers": copies,
+            "seconds": round(time.monotonic() - began, 3),
+            "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
 
     async def snapshot(body: Any) -> Any:
         name, began = str(body.get("name", "snapshot")), time.monotonic()

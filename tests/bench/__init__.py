@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 # Less is better for what is counted in these.
-TIMES = ("s", "ms")
+TIMES = ("s", "ms", "kB")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,21 +161,7 @@ def bill_and_pay(stage: Stage, customer: str, shop: Shop) -> None:
     payment = stage.get("payments", "invoice_payments", status="paid", limit=1)["data"][0]["id"]
     stage.get("payment", f"invoice_payments/{payment}", expand=["invoice"])
     draft = stage.post("draft", "invoices", customer=customer)["id"]
-    change_lines(stage, customer, draft)
     stage.delete("throw away", f"invoices/{draft}")
-
-
-def change_lines(stage: Stage, customer: str, draft: str) -> None:
-    """A draft's lines: put on, changed one by one and together, taken off."""
-    item = stage.post("item", "invoiceitems", customer=customer, amount=700, currency="usd")["id"]
-    stage.post("change item", f"invoiceitems/{item}", amount=800, description="Help", metadata={"hours": "2"})
-    lines = [{"invoice_item": item}, {"amount": 300, "description": "Postage"}]
-    made = stage.post("add lines", f"invoices/{draft}/add_lines", lines=lines)["lines"]["data"]
-    one, other = made[0]["id"], made[1]["id"]
-    stage.post("change line", f"invoices/{draft}/lines/{one}", description="Postage and packing")
-    stage.post("change lines", f"invoices/{draft}/update_lines", lines=[{"id": one, "amount": 400}])
-    gone = [{"id": other, "behavior": "delete"}]
-    stage.post("remove lines", f"invoices/{draft}/remove_lines", lines=gone, invoice_metadata={"po": "8"})
 
 
 def give_discounts(stage: Stage, customer: str, shop: Shop) -> None:
