@@ -88,7 +88,11 @@ def finalize_and_collect(world: World, invoice: Object, *, attempt_it: bool = Tr
         settle(world, invoice, attempted=True)
         return None
     open_payment(world, invoice)
-    if not attempt_it or invoice["collection_method"] == "send_invoice":
+    if invoice["collection_method"] == "send_invoice":
+        if invoice["auto_advance"]:
+            world.emit("invoice.sent", invoice)
+        return None
+    if not attempt_it:
         return None
     return attempt(world, invoice, automatic=True)
 

@@ -6,10 +6,12 @@ from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_trial, set_items
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
+from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
+from billing.sandbox.machine.status import ENDED
 from billing.sandbox.machine.stub import stub_line
 from billing.sandbox.params import merged
 from billing.sandbox.periods import DAY, period_end
@@ -18,6 +20,7 @@ from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
 MOST_ITEMS = 20
+MOST_ON_CLOCK = 3
 EXPIRES = 23 * HOUR
 
 
@@ -153,6 +156,10 @@ def _check(world: World, customer: Object, prices: list[Object], params: dict[st
         )
     if len({price["id"] for price in prices}) < len(prices):
         raise invalid("Cannot add multiple subscription items with the same price.", param="items")
+    if customer["test_clock"]:
+        known = world.tables["subscription"].newest_first("customer", customer["id"])
+        if sum(each["status"] not in ENDED for each in known) >= MOST_ON_CLOCK:
+            raise invalid("A customer on a test clock can have at most 3 subscriptions.", param="customer")
     if len(prices) > MOST_ITEMS:
         raise invalid("A subscription can have at most 20 items.", param="items")
     if params.get("collection_method") == "send_invoice":
@@ -290,7 +297,9 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
         period=(now, now),
         subscription=subscription,
     )
-    lines = sweep(world, invoice, pending_items(world, customer["id"], None))
+    add_items(world, subscription, params.get("add_invoice_items") or [])
+    pending = pending_items(world, customer["id"], None)
+    lines = sweep(world, invoice, pending + pending_items(world, customer["id"], subscription["id"]))
     for item in subscription["items"]["data"]:
         if "began" in world.side[item["id"]]:
             lines.append(stub_line(world, invoice, subscription, item))
