@@ -156,3 +156,18 @@ def test_what_recurs_can_be_previewed_without_prorations(sandbox, api, shop):
     preview = api.invoices.create_preview({**params, "preview_mode": "recurring"})
     assert [line.amount for line in preview.lines.data] == [20_000]
     assert api.invoice_items.list().data == []
+
+
+def test_one_time_prices_come_along_with_the_next_invoice(sandbox, api, shop):
+    sandbox.clock(START)
+    price = shop.price(1000)
+    setup = api.prices.create({"currency": "usd", "unit_amount": 4900, "product": price.product})
+    extras = {"add_invoice_items": [{"price": setup.id, "quantity": 2}]}
+    subscription = shop.subscription(4, price=price, **extras)
+    assert sorted(line.amount for line in subscription.latest_invoice.lines.data) == [4_000, 9_800]
+    preview = api.invoices.create_preview({"subscription": subscription.id})
+    assert preview.total == 4_000
+    change = {**extras, "proration_behavior": "always_invoice", "expand": ["latest_invoice"]}
+    assert api.subscriptions.update(subscription.id, change).latest_invoice.amount_paid == 9_800
+    with pytest.raises(stripe.InvalidRequestError, match="one_time"):
+        api.subscriptions.update(subscription.id, {"add_invoice_items": [{"price": price.id}]})

@@ -13,6 +13,7 @@ from billing.sandbox.machine.cycle import (
     set_items,
 )
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
+from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete
 from billing.sandbox.machine.pending import check, discard, hold, remember
 from billing.sandbox.machine.pricing import is_metered
@@ -80,6 +81,9 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
             )
     changed = _change_items(world, subscription, params.get("items") or [], behavior, at, reset)
     reset |= changed == "reset"
+    if extras := params.get("add_invoice_items"):
+        add_items(world, subscription, extras)
+        changed = changed or "changed"
     _set_cancellation(world, subscription, params, now)
     if reset:
         return _start_over(world, subscription, behavior, at, now)

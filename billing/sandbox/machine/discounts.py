@@ -220,7 +220,8 @@ def use(world: World, ids: set[str]) -> None:
     """Discounts that reduced an invoice: those for once leave who held them."""
     for id in sorted(ids):
         discount = world.get("discount", id)
-        if discount["invoice"] is None and coupon_of(world, discount)["duration"] == "once":
+        held = discount["invoice"] is None and discount["invoice_item"] is None
+        if held and coupon_of(world, discount)["duration"] == "once":
             drop(world, discount)
 
 

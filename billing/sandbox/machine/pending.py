@@ -8,8 +8,8 @@ from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
 
 TAKES = frozenset(
-    "items payment_behavior proration_behavior proration_date billing_cycle_anchor trial_end metadata expand "
-    "off_session".split()
+    "items add_invoice_items payment_behavior proration_behavior proration_date billing_cycle_anchor trial_end "
+    "metadata expand off_session".split()
 )
 FIELDS = ("items", "billing_cycle_anchor", "trial_start", "trial_end", "status", "metadata")
 LASTS = 23 * HOUR

@@ -6,6 +6,7 @@ from billing.sandbox.errors import ApiError, invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_trial, set_items
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
+from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
@@ -296,7 +297,9 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
         period=(now, now),
         subscription=subscription,
     )
-    lines = sweep(world, invoice, pending_items(world, customer["id"], None))
+    add_items(world, subscription, params.get("add_invoice_items") or [])
+    pending = pending_items(world, customer["id"], None)
+    lines = sweep(world, invoice, pending + pending_items(world, customer["id"], subscription["id"]))
     for item in subscription["items"]["data"]:
         if "began" in world.side[item["id"]]:
             lines.append(stub_line(world, invoice, subscription, item))

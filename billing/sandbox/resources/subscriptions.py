@@ -59,7 +59,16 @@ FEEDBACK = choice(
     "",
 )
 CANCELLATION = {"comment": text, "feedback": FEEDBACK}
+EXTRA: dict[str, Any] = {
+    "discountable": boolean,
+    "discounts": DISCOUNTS,
+    "metadata": metadata,
+    "price": text,
+    "price_data": {key: value for key, value in PRICE_DATA.items() if key != "recurring"},
+    "quantity": natural,
+}
 FIELDS: dict[str, Any] = {
+    "add_invoice_items": list_of(EXTRA),
     "cancel_at": either(integer, choice("min_period_end", "max_period_end", "")),
     "cancel_at_period_end": boolean,
     "collection_method": choice("charge_automatically", "send_invoice"),
