@@ -96,9 +96,11 @@ def sandbox_server() -> Iterator[Sandbox]:
     """The running sandbox of this process, with whatever is in it. Tests ask for `sandbox`, which empties it first."""
     url = str(django_settings.STRIPE_API_BASE)
     port = url.rpartition(":")[2]
+    where = os.environ.get("SANDBOX_RECORD")  # for the contract: see tests/contract
+    record = ["--record", f"{where}/application-{os.getpid()}.jsonl"] if where else []
     program = Program(
         name="the sandbox Stripe",
-        command=[sys.executable, "-m", "billing.sandbox", "--port", port],
+        command=[sys.executable, "-m", "billing.sandbox", "--port", port, *record],
         log=environment.VAR
         / "log"
         / "tests"

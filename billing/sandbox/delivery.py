@@ -4,18 +4,20 @@ import asyncio
 import hashlib
 import heapq
 import hmac
+import importlib
 import json
 import random
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from billing.sandbox.faults import Faults
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
+
+if TYPE_CHECKING:
+    import httpx
 
 DELAYS = (2, 5, 15, 60, 300, 1800, 3600, 10_800)
 PARALLEL = 8
@@ -80,6 +82,8 @@ class Deliveries:
 
     async def run(self) -> None:
         """Send what is due, for ever."""
+        # The slowest of all imports, and nobody waits for it: done while the server already answers.
+        httpx = await asyncio.to_thread(importlib.import_module, "httpx")
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             while True:
                 while self.later and self.later[0][0] <= self._now():
@@ -99,7 +103,9 @@ class Deliveries:
         self._sending.pop(task, None)
         self.wake.set()
 
-    async def _send(self, client: httpx.AsyncClient, each: Object) -> None:
+    async def _send(self, client: "httpx.AsyncClient", each: Object) -> None:
+        import httpx
+
         event = each["event"]
         endpoint = self.world.find("webhook_endpoint", each["endpoint"])
         if endpoint is None or endpoint["status"] != "enabled":
