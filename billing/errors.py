@@ -58,5 +58,9 @@ class StripeUnreachable(StripeError):
     """Stripe heard nothing, because no connection was made, or was only asked and gave no answer. Nothing changed."""
 
 
+class LeaseLost(Exception):
+    """Somebody else reads this customer now, so what was read here must not be written."""
+
+
 class OutcomeUnknown(StripeError):
     """The request may have reached Stripe, and no usable answer came back: the work may or may not be done."""

@@ -236,10 +236,10 @@ def _place(customer: StripeObject) -> Imported:
 
 
 def _connect(customer: StripeObject) -> Imported:
-    known = Organization.objects.filter(stripe_customer_id=customer["id"]).first()
-    if known:  # another import was faster
-        return Imported(customer["id"], Outcome.KNOWN, known.name, known.slug)
     plan = _plan(customer)
+    known = Organization.objects.filter(stripe_customer_id=customer["id"]).first()
+    if known:  # another import was faster; asked last, or what it just did would look like somebody else's
+        return Imported(customer["id"], Outcome.KNOWN, known.name, known.slug)
     imported, organization = plan.imported, plan.organization
     if imported.outcome is Outcome.UNDECIDED:
         return imported
@@ -268,8 +268,9 @@ def _connect(customer: StripeObject) -> Imported:
         after={"outcome": imported.outcome.value, "customer": customer["id"], "slug": organization.slug},
         livemode=customer.get("livemode"),
     )
-    _adopt_events(organization)
+    # The inbox before the events, as the sync locks them; the other way round, each could wait for the other.
     request_sync(customer["id"])
+    _adopt_events(organization)
     return imported
 
 

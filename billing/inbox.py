@@ -69,7 +69,7 @@ def request_sync(customer_id: str, object_ids: Iterable[str] = (EVERYTHING,)) ->
             upserted AS ({UPSERT_SQL})
             {QUEUE_SQL}
             """,
-            [customer_id, list(object_ids)],
+            [customer_id, list(object_ids) or [EVERYTHING]],
         )
 
 
@@ -111,7 +111,8 @@ def due_objects(customer_id: str, token: uuid.UUID) -> Lease | None:
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""
-                UPDATE billing_customersync SET lease_until = now() + make_interval(secs => %s)
+                UPDATE billing_customersync
+                SET lease_until = now() + make_interval(secs => %s), queued_at = NULL
                 WHERE customer_id = %s AND lease_token = %s AND lease_until > now()
                 RETURNING {_DUE_SQL}
                 """,  # noqa: S608  (constants)
@@ -145,7 +146,7 @@ def release(customer_id: str, token: uuid.UUID) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            UPDATE billing_customersync SET lease_token = NULL, lease_until = NULL
+            UPDATE billing_customersync SET lease_token = NULL, lease_until = NULL, queued_at = NULL
             WHERE customer_id = %s AND lease_token = %s AND {_DUE_SQL} IS NULL
             """,  # noqa: S608  (constants)
             [customer_id, token],
@@ -161,17 +162,34 @@ def backoff(attempts: int) -> datetime.timedelta:
     return datetime.timedelta(seconds=base * random.uniform(0.8, 1.2))  # noqa: S311  (jitter, no secret)
 
 
+# A row is overdue when something of it is due, nobody holds its lease, and no job for it is on its way.
+_OVERDUE_SQL = f"""
+    SELECT customer_id FROM billing_customersync
+    WHERE wanted > done AND next_attempt_at <= now()
+        AND (lease_until IS NULL OR lease_until < now())
+        AND (queued_at IS NULL OR queued_at < now() - interval '{QUEUED_SECONDS} seconds')
+    ORDER BY next_attempt_at LIMIT %s
+"""  # noqa: S608  (constants)
+
+
 def overdue_customers(limit: int = 500) -> list[str]:
     """Customers with something due whose job was lost or whose retry has come, longest waiting first."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT customer_id FROM billing_customersync
-            WHERE wanted > done AND next_attempt_at <= now()
-                AND (lease_until IS NULL OR lease_until < now())
-                AND (queued_at IS NULL OR queued_at < now() - make_interval(secs => %s))
-            ORDER BY next_attempt_at LIMIT %s
-            """,
-            [QUEUED_SECONDS, limit],
-        )
+        cursor.execute(_OVERDUE_SQL, [limit])
         return [row[0] for row in cursor.fetchall()]
+
+
+def queue_overdue(limit: int = 500) -> None:
+    """Queue a job for each overdue customer. Reading them is the jobs' work: one that hangs delays no other."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH upserted AS (
+                UPDATE billing_customersync SET queued_at = now()
+                WHERE customer_id IN ({_OVERDUE_SQL} FOR UPDATE SKIP LOCKED)
+                RETURNING customer_id, true AS must_queue
+            )
+            {QUEUE_SQL}
+            """,  # noqa: S608  (constants)
+            [limit],
+        )

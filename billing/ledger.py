@@ -48,11 +48,14 @@ class StripeEvent:
     previous_quantity: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise TypeError for a value of another type than its column's; a signature promises no shape."""
+        """Raise TypeError or ValueError for what its column cannot hold; a signature promises no shape."""
         for each in fields(self):
+            value = getattr(self, each.name)
             allowed = _ALLOWED.get(str(each.type))
-            if allowed and type(getattr(self, each.name)) not in allowed:
-                raise TypeError(f"{each.name} is a {type(getattr(self, each.name)).__name__}")
+            if allowed and type(value) not in allowed:
+                raise TypeError(f"{each.name} is a {type(value).__name__}")
+            if isinstance(value, str):
+                check_storable(value)
 
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
@@ -62,6 +65,14 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "bool | None": (bool, type(None)),
 }
+
+
+def check_storable(text: str) -> None:
+    """Raise ValueError for a NUL or half a surrogate pair, which PostgreSQL's text cannot hold."""
+    if "\0" in text:
+        raise ValueError("a NUL")
+    text.encode()
+
 
 _NOT_COLUMNS = {"body", "handled", "sync_key", "objects", "occurred_at"}
 _COLUMNS = [field.name for field in fields(StripeEvent) if field.name not in _NOT_COLUMNS]
@@ -73,12 +84,12 @@ _INSERT_SQL = f"""
     stored AS (
         INSERT INTO billing_subscriptionevent (
             uuid, source, created_at, occurred_at, recovered, organization_id, organization_label,
-            changes_subscription, state, attempts, processed_at, error, traceback, {", ".join(_COLUMNS)}
+            objects_to_read, state, claim, attempts, processed_at, error, traceback, {", ".join(_COLUMNS)}
         )
         VALUES (
             gen_random_uuid(), 'stripe', now(), to_timestamp(%(occurred_at)s), %(recovered)s,
             (SELECT id FROM owner), (SELECT name FROM owner),
-            false, %(state)s, 0, CASE WHEN %(state)s <> 'pending' THEN now() END, '', '',
+            %(objects)s::varchar[], %(state)s, 0, 0, CASE WHEN %(state)s <> 'pending' THEN now() END, '', '',
             {", ".join(f"%({name})s" for name in _COLUMNS)}
         )
         ON CONFLICT (stripe_event_id) DO NOTHING

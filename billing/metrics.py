@@ -56,8 +56,11 @@ def item_amount(item: StripeObject, quantity: int | None = None) -> Fraction:
 
 def _tiered_amount(price: StripeObject, units: int) -> Fraction:
     """Volume: every unit at the tier the total falls in. Graduated: each unit at the tier it falls in."""
+    if not price.get("tiers"):
+        # Stripe sends tiers only where they are asked for; a wrong amount would be worse than none.
+        raise ValueError(f"The tiers of {price.get('id')} were not read.")
     total, below = Fraction(0), 0
-    for tier in price.get("tiers") or []:
+    for tier in price["tiers"]:
         up_to = tier.get("up_to")
         inside = up_to is None or units <= up_to
         if price.get("tiers_mode") == "volume":

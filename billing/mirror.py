@@ -10,7 +10,6 @@ Readers return Stripe-shaped dicts, as Stripe sent them: amounts in minor units,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -168,7 +167,6 @@ def _write(model: type[StripeModel], objects: list[StripeObject]) -> None:
     }
     rows = []
     for data in sorted(objects, key=lambda each: each["id"]):
-        data = _storable(data)
         row = model(stripe_data=data)
         for field in fields:
             if isinstance(field, models.ForeignKey):
@@ -212,14 +210,6 @@ def _present_references(
 def _value(field: models.Field[Any, Any], data: StripeObject) -> Any:
     converted = field.stripe_to_db(data) if hasattr(field, "stripe_to_db") else data.get(field.name)
     return _blank(field) if converted is None and not field.null else converted
-
-
-def _storable(data: StripeObject) -> StripeObject:
-    """The object as jsonb can hold it: without NUL characters, which a customer's metadata may contain."""
-    text = json.dumps(data)
-    if "\\u0000" not in text:
-        return data
-    return cast(StripeObject, json.loads(text.replace("\\u0000", "")))
 
 
 def _mark_deleted(model: type[StripeModel], data: StripeObject) -> None:
@@ -268,20 +258,24 @@ def _with_products(subscriptions: list[StripeObject]) -> list[StripeObject]:
     return subscriptions
 
 
-def unknown_products(subscriptions: Iterable[StripeObject]) -> set[str]:
-    """Ids of products that these subscriptions sell and that the mirror has never read."""
-    named = {
+def products_named_in(subscriptions: Iterable[StripeObject]) -> set[str]:
+    """Ids of the products that these subscriptions sell and that did not come along with them."""
+    return {
         item["price"]["product"]
         for each in subscriptions
         for item in each["items"]["data"]
         if isinstance(item["price"].get("product"), str)
     }
-    return named - set(Product.objects.filter(id__in=named).exclude(name="").values_list("id", flat=True))
 
 
 def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Invoices of a customer, newest first."""
     return _newest(Invoice.objects.filter(customer_id=customer_id), limit)
+
+
+def open_invoices_of(customer_id: str) -> list[StripeObject]:
+    """Invoices of a customer that are to be paid, newest first."""
+    return _newest(Invoice.objects.filter(customer_id=customer_id, stripe_data__status="open"), None)
 
 
 def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -302,6 +296,12 @@ def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject
 def payment_methods_of(customer_id: str) -> list[StripeObject]:
     """Payment methods attached to a customer, newest first."""
     return _newest(PaymentMethod.objects.filter(customer_id=customer_id), None)
+
+
+def forget_detached(customer_id: str, everything: Iterable[StripeObject]) -> None:
+    """Take from a customer the payment methods that are not among everything it has at Stripe now."""
+    attached = [each["id"] for each in everything if each["object"] == "payment_method"]
+    PaymentMethod.objects.filter(customer_id=customer_id).exclude(id__in=attached).update(customer=None)
 
 
 def knows_payment_method(payment_method_id: str) -> bool:

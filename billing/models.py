@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -93,17 +94,38 @@ class SubscriptionEvent(models.Model):
     plan = models.JSONField(_("what was intended"), null=True, blank=True)
     after = models.JSONField(_("after"), null=True, blank=True)
     message = models.TextField(_("what happened"), null=True, blank=True)
-    changes_subscription = models.BooleanField(default=False)
+    lock_key = models.CharField(
+        max_length=300,
+        null=True,
+        blank=True,
+        help_text=_("What nobody else may change while this is pending, such as one subscription."),
+    )
+    objects_to_read = ArrayField(
+        models.CharField(max_length=255),
+        null=True,
+        blank=True,
+        help_text=_("Stripe ids that are read again because of this event; once all were, it is done."),
+    )
 
     # -- processing: moves -----------------------------------------------------------------------------
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.PENDING)
+    # Raised by whoever takes the row over, so that a process that was thought dead cannot close it any more.
+    claim = models.PositiveIntegerField(default=0)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     processed_at = models.DateTimeField(_("settled"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True)
     traceback = models.TextField(_("traceback"), blank=True)
 
-    PROCESSING_COLUMNS = ("state", "attempts", "next_attempt_at", "processed_at", "error", "traceback")
+    PROCESSING_COLUMNS = (
+        "state",
+        "claim",
+        "attempts",
+        "next_attempt_at",
+        "processed_at",
+        "error",
+        "traceback",
+    )
 
     class Meta:
         verbose_name = _("subscription event")
@@ -112,9 +134,7 @@ class SubscriptionEvent(models.Model):
         permissions = [("view_traceback", _("Can see what went wrong inside: tracebacks and raw errors"))]
         constraints = [
             models.UniqueConstraint(
-                fields=["stripe_subscription_id"],
-                condition=Q(state="pending", changes_subscription=True),
-                name="one_pending_change_per_subscription",
+                fields=["lock_key"], condition=Q(state="pending"), name="one_pending_change_at_a_time"
             ),
         ]
         indexes = [
@@ -130,13 +150,13 @@ class SubscriptionEvent(models.Model):
                 for kind in ("customer", "subscription", "invoice", "charge", "refund")
             ),
             models.Index(
-                fields=["stripe_customer_id", "stripe_object_id"],
+                fields=["stripe_customer_id", "id"],
                 condition=Q(state__in=["pending", "failed"], source="stripe"),
                 name="event_waiting",
             ),
             models.Index(
                 fields=["next_attempt_at"],
-                condition=Q(state="pending", source="staff"),
+                condition=Q(state="pending", next_attempt_at__isnull=False),
                 name="event_unsettled",
             ),
             models.Index(

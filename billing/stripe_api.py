@@ -60,7 +60,12 @@ PATHS = {
 # What must come along with an object for the mirror to be complete. Nothing of a customer's: Stripe may refuse to
 # expand what a deleted one no longer has.
 EXPANSIONS: dict[str, tuple[str, ...]] = {
-    "/v1/subscriptions": ("items.data.price.product", "discounts.source.coupon", "default_payment_method"),
+    "/v1/subscriptions": (
+        "items.data.price.product",
+        "items.data.price.tiers",
+        "discounts.source.coupon",
+        "default_payment_method",
+    ),
     "/v1/invoices": ("payments",),
 }
 
@@ -89,6 +94,14 @@ def path_of(stripe_id: str) -> str | None:
     """Where an object is read, by its id; None for a kind that we do not read."""
     base = PATHS.get(stripe_id.split("_", 1)[0])
     return f"{base}/{stripe_id}" if base else None
+
+
+def retrieve_customer(customer_id: str) -> StripeObject:
+    """The present state of a customer, whatever its id looks like: accounts taken over by Stripe keep theirs.
+
+    Raises ObjectMissing when Stripe knows no such customer, StripeError otherwise.
+    """
+    return call("GET", f"/v1/customers/{customer_id}")
 
 
 def retrieve(stripe_id: str) -> StripeObject:
@@ -122,6 +135,15 @@ def list_pages(
         if not page["has_more"]:
             return
         cursor = {"starting_after": rows[-1]["id"]}
+
+
+def invoice_lines(invoice: StripeObject) -> list[StripeObject]:
+    """All lines of an invoice: Stripe puts ten of them into it. Raises StripeError where it does not tell the rest."""
+    lines = cast(list[StripeObject], list(invoice["lines"]["data"]))
+    if invoice["lines"].get("has_more"):
+        path = f"/v1/invoices/{invoice['id']}/lines"
+        lines = [line for page in list_pages(path) for line in page]
+    return lines
 
 
 def preview_invoice(params: Mapping[str, Any]) -> StripeObject:
@@ -207,14 +229,25 @@ def _send(
         response = client.raw_request(method.lower(), path, **params)
     except stripe.StripeError as error:
         raise _translate(error) from error
-    return cast(StripeObject, response.data)
+    return cast(StripeObject, _storable(response.data))
+
+
+def _storable(value: Any) -> Any:
+    """An answer as our database can hold it: without NULs and half surrogates, which a customer's metadata may hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _storable(each) for key, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list) else value
 
 
 def _translate(error: stripe.StripeError) -> StripeError:
     """Stripe's and the network's failures in our own words, sorted by what they mean for the work asked for."""
     raw = _raw(error)
+    said = raw["error"]
     detail = f"{type(error).__name__}: {error.user_message or error} {error.request_id or ''}".strip()
-    code = error.code or ""
+    # The SDK drops the code of some errors; Stripe's own words always have it.
+    code = error.code or said.get("code") or ""
     if isinstance(error, stripe.APIConnectionError):
         if _was_never_connected(error):
             return StripeUnreachable(_("We could not reach Stripe. Nothing was changed."), detail, raw=raw)
@@ -241,7 +274,10 @@ def _translate(error: stripe.StripeError) -> StripeError:
             code=code,
             raw=raw,
         )
-    if error.http_status == 409 or code in {"idempotency_key_in_use", "lock_timeout"}:
+    is_stripes_own = bool(said.get("type"))
+    is_about_the_key = isinstance(error, stripe.IdempotencyError) or code == "idempotency_key_in_use"
+    if not is_stripes_own or is_about_the_key or error.http_status in {408, 409}:
+        # A proxy's page, or a key that was used before: neither tells what became of the work.
         return OutcomeUnknown(_unknown(), detail, code=code, raw=raw)
     if error.http_status is not None and 400 <= error.http_status < 500:
         kind = ObjectMissing if code == "resource_missing" else StripeRefused
@@ -282,10 +318,11 @@ def _sentence(text: str) -> str:
 def _raw(error: stripe.StripeError) -> dict[str, Any]:
     """What Stripe said, for the ledger: the error object, the status and the request's id."""
     body = error.json_body if isinstance(error.json_body, dict) else {}
+    said = body.get("error")
     return {
         "status": error.http_status,
         "request_id": error.request_id,
-        "error": body.get("error") or {"message": str(error)},
+        "error": _storable(said) if isinstance(said, dict) else {"message": str(_storable(str(error)))},
     }
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import OperationalError, transaction
+from django.db.models import F, Max, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing import inbox, mirror, stripe_api
-from billing.errors import ObjectMissing, StripeBusy, StripeError
+from billing.errors import LeaseLost, ObjectMissing, StripeBusy, StripeError
 from billing.inbox import EVERYTHING, Lease, request_sync
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
@@ -36,7 +37,18 @@ class _Answers:
     """What a round of reading brought: per wanted object its Stripe objects, or the failure."""
 
     read: dict[str, list[StripeObject]] = field(default_factory=dict)
-    failed: dict[str, tuple[StripeError | Exception, str]] = field(default_factory=dict)
+    failed: dict[str, tuple[Exception, str]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    """Those of `read` that Stripe does not know."""
+
+    def fail(self, object_id: str, error: Exception) -> None:
+        """Keep the failure of one object, with its traceback."""
+        self.read.pop(object_id, None)
+        self.failed[object_id] = (error, traceback.format_exc().replace("\0", ""))
+
+
+# How often a settling is tried again that the database broke off, because two of them waited for each other.
+DEADLOCK_TRIES = 3
 
 
 def sync_customer(customer_id: str) -> bool:
@@ -49,141 +61,204 @@ def sync_customer(customer_id: str) -> bool:
         return False
     while lease is not None:
         waiting = _waiting_events(lease)
-        answers = _read(lease)
-        if not _settle(lease, answers, waiting):
+        try:
+            answers = _read(lease)
+            _settle_around_deadlocks(lease, answers, waiting)
+        except LeaseLost:
+            log.warning("The lease on %s was lost; whoever has it now reads on", customer_id)
             return False
         lease = inbox.due_objects(customer_id, lease.token)
     return True
 
 
+def _is_charge(key: str) -> bool:
+    """Whether a row of the inbox is of a charge whose customer is not known yet, instead of a customer."""
+    return key.startswith(("ch_", "py_"))
+
+
 def _waiting_events(lease: Lease) -> list[int]:
-    """The webhooks that this round answers: those that stood in the ledger before the first call to Stripe."""
+    """The webhooks that stood in the ledger before the first call of this round, so that it can answer them."""
     # A failed one waits for its next try; only a parked one has given up.
     events = SubscriptionEvent.objects.filter(
         state__in=(SubscriptionEvent.State.PENDING, SubscriptionEvent.State.FAILED),
         source=SubscriptionEvent.Source.STRIPE,
     )
-    if not lease.customer_id.startswith("cus_"):
+    if _is_charge(lease.customer_id):
         events = events.filter(stripe_charge_id=lease.customer_id, stripe_customer_id__isnull=True)
     else:
         events = events.filter(stripe_customer_id=lease.customer_id)
-        if EVERYTHING not in lease.objects:
-            events = events.filter(stripe_object_id__in=list(lease.objects))
     return list(events.order_by("id").values_list("id", flat=True))
 
 
 def _read(lease: Lease) -> _Answers:
-    """Fetch each due object, no transaction open. A failure concerns that object only."""
+    """Fetch each due object, no transaction open. A failure concerns that object only. Raises LeaseLost."""
     answers = _Answers()
     for object_id in lease.objects:
-        if not inbox.renew(lease.customer_id, lease.token):
-            break
         try:
-            answers.read[object_id] = _fetch(lease.customer_id, object_id)
+            answers.read[object_id] = _fetch(lease, object_id)
+        except ObjectMissing:
+            # Deleted at Stripe, or never there; what the mirror knows of it stays.
+            answers.read[object_id] = []
+            answers.missing.add(object_id)
+        except StripeBusy as error:
+            for left in lease.objects.keys() - answers.read.keys() - answers.failed.keys():
+                answers.fail(left, error)
+            break
         except StripeError as error:
-            answers.failed[object_id] = (error, traceback.format_exc())
+            answers.fail(object_id, error)
     return answers
 
 
-def _fetch(customer_id: str, object_id: str) -> list[StripeObject]:
+def _keep(lease: Lease) -> None:
+    """Hold the lease for one more call. Raises LeaseLost."""
+    if not inbox.renew(lease.customer_id, lease.token):
+        raise LeaseLost
+
+
+def _fetch(lease: Lease, object_id: str) -> list[StripeObject]:
+    _keep(lease)
     if object_id == EVERYTHING:
-        return _fetch_everything(customer_id)
-    try:
-        found = stripe_api.retrieve(object_id)
-    except ObjectMissing:
-        return []  # deleted at Stripe; what the mirror knows of it stays, and the next full read tells the rest
+        return _fetch_everything(lease)
+    is_customer = object_id == lease.customer_id and not _is_charge(object_id)
+    found = stripe_api.retrieve_customer(object_id) if is_customer else stripe_api.retrieve(object_id)
     card = (found.get("invoice_settings") or {}).get("default_payment_method")
     if isinstance(card, str) and not mirror.knows_payment_method(card):
+        _keep(lease)
         return [stripe_api.retrieve(card), found]
     return [found]
 
 
-def _fetch_everything(customer_id: str) -> list[StripeObject]:
+def _fetch_everything(lease: Lease) -> list[StripeObject]:
     """All that the mirror keeps of one customer, parents first."""
-    customer = stripe_api.retrieve(customer_id)
-    found = [customer]
-    for path, params in (
-        (f"/v1/customers/{customer_id}/payment_methods", {}),
-        ("/v1/subscriptions", {"customer": customer_id, "status": "all"}),
-        ("/v1/payment_intents", {"customer": customer_id}),
-        ("/v1/charges", {"customer": customer_id}),
-        ("/v1/invoices", {"customer": customer_id}),
-    ):
-        if customer.get("deleted") and path.startswith("/v1/customers"):
-            continue
+    customer_id = lease.customer_id
+
+    def listed(path: str, **params: str) -> list[StripeObject]:
+        rows: list[StripeObject] = []
+        _keep(lease)
         for page in stripe_api.list_pages(path, params):
-            found.extend(page)
-    subscriptions = [each for each in found if each["object"] == "subscription"]
-    found.extend(stripe_api.retrieve(product) for product in mirror.unknown_products(subscriptions))
-    for charge in [each for each in found if each["object"] == "charge"]:
+            rows.extend(page)
+            _keep(lease)
+        return rows
+
+    def retrieved(object_id: str) -> StripeObject:
+        _keep(lease)
+        return stripe_api.retrieve(object_id)
+
+    customer = stripe_api.retrieve_customer(customer_id)
+    found = [customer]
+    if not customer.get("deleted"):
+        found += listed(f"/v1/customers/{customer_id}/payment_methods")
+    subscriptions = listed("/v1/subscriptions", customer=customer_id, status="all")
+    # A list expands less deeply than a subscription read alone: tiers and products do not come along.
+    found += [retrieved(each["id"]) if _lacks_tiers(each) else each for each in subscriptions]
+    found += [retrieved(product) for product in sorted(mirror.products_named_in(subscriptions))]
+    found += listed("/v1/payment_intents", customer=customer_id)
+    charges = listed("/v1/charges", customer=customer_id)
+    found += charges
+    for charge in charges:
         if charge.get("amount_refunded"):
-            found.extend(
-                row for page in stripe_api.list_pages("/v1/refunds", {"charge": charge["id"]}) for row in page
-            )
+            found += listed("/v1/refunds", charge=charge["id"])
         if charge.get("disputed"):
-            found.extend(
-                row
-                for page in stripe_api.list_pages("/v1/disputes", {"charge": charge["id"]})
-                for row in page
-            )
-    return found
+            found += listed("/v1/disputes", charge=charge["id"])
+    return found + listed("/v1/invoices", customer=customer_id)
 
 
-def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> bool:
-    """Write what was read, if the lease still holds; say whether it did."""
+def _lacks_tiers(subscription: StripeObject) -> bool:
+    prices = [item["price"] for item in subscription["items"]["data"]]
+    return any(price.get("billing_scheme") == "tiered" and not price.get("tiers") for price in prices)
+
+
+def _settle_around_deadlocks(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
+    """Settle, again where the database broke it off. Raises LeaseLost, and the last OperationalError."""
+    for attempt in range(1, DEADLOCK_TRIES + 1):
+        try:
+            _settle(lease, replace(answers, read=dict(answers.read), failed=dict(answers.failed)), waiting)
+            return
+        except OperationalError:
+            if attempt == DEADLOCK_TRIES:
+                raise
+            log.warning("Settling %s was broken off by the database; trying again", lease.customer_id)
+
+
+def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
+    """Write what was read, if the lease still holds. Raises LeaseLost where it does not."""
     with transaction.atomic():
         row = (
             CustomerSync.objects.select_for_update()
-            .filter(pk=lease.customer_id, lease_token=lease.token, lease_until__gt=timezone.now())
+            .filter(pk=lease.customer_id, lease_token=lease.token, lease_until__gt=Now())
             .first()
         )
         if row is None:
-            return False
-        for object_id, objects in list(answers.read.items()):
-            try:
-                with transaction.atomic():
-                    mirror.upsert(objects)
-            except Exception as error:  # a poison object must not delay its neighbours
-                log.exception("Writing %s of %s failed", object_id, lease.customer_id)
-                del answers.read[object_id]
-                answers.failed[object_id] = (error, traceback.format_exc())
+            raise LeaseLost
+        _write(lease, answers)
+        if EVERYTHING in answers.read:
+            mirror.forget_detached(lease.customer_id, answers.read[EVERYTHING])
+        if _is_charge(lease.customer_id):
+            _mark(row, lease, answers)
+            _hand_over(answers, waiting)
+        else:
+            owner = _project_or_fail(lease, answers)
+            _mark(row, lease, answers)
+            _close_events(row, answers, waiting, owner)
+
+
+def _write(lease: Lease, answers: _Answers) -> None:
+    """Everything at once, in one order of locks; one by one only to find out which object is the poison."""
+    try:
+        with transaction.atomic():
+            mirror.upsert([each for objects in answers.read.values() for each in objects])
+        return
+    except OperationalError:
+        raise
+    except Exception:
+        log.exception("Writing %s failed; trying its objects one by one", lease.customer_id)
+    for object_id, objects in list(answers.read.items()):
         try:
             with transaction.atomic():
-                owner = _project(lease.customer_id) if lease.customer_id.startswith("cus_") else None
-        except Exception as error:
-            log.exception("Projecting %s failed", lease.customer_id)
-            answers.failed.update({id_: (error, traceback.format_exc()) for id_ in answers.read})
-            answers.read.clear()
-            owner = None
-        if not lease.customer_id.startswith("cus_"):
-            _hand_over(lease, answers, waiting)
-        else:
-            _close_events(answers, waiting, owner)
-        _mark(row, lease, answers)
-    return True
+                mirror.upsert(objects)
+        except OperationalError:
+            raise
+        except Exception as error:  # a poison object must not delay its neighbours
+            answers.fail(object_id, error)
 
 
-def _hand_over(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
+def _project_or_fail(lease: Lease, answers: _Answers) -> Organization | None:
+    try:
+        with transaction.atomic():
+            return _project(lease.customer_id)
+    except OperationalError:
+        raise
+    except Exception as error:
+        log.exception("Projecting %s failed", lease.customer_id)
+        for object_id in list(answers.read):
+            answers.fail(object_id, error)
+        return None
+
+
+def _hand_over(answers: _Answers, waiting: list[int]) -> None:
     """A refund or dispute of a charge we had never seen: now its customer is known, who takes the events over."""
-    charge = next((o for objects in answers.read.values() for o in objects if o["object"] == "charge"), None)
     events = SubscriptionEvent.objects.filter(id__in=waiting)
+    charge = next((o for objects in answers.read.values() for o in objects if o["object"] == "charge"), None)
     if charge is None:
+        if answers.failed:
+            _fail_events(events, next(iter(answers.failed.values())))
+        else:
+            _ignore_events(events, _("Stripe knows no such charge."))
         return
     if not charge.get("customer"):
-        events.update(
-            state=SubscriptionEvent.State.IGNORED,
-            processed_at=timezone.now(),
-            error=_("This charge belongs to no customer."),
-        )
+        _ignore_events(events, _("This charge belongs to no customer."))
         return
     organization = Organization.objects.filter(stripe_customer_id=charge["customer"]).first()
+    objects = {
+        charge["id"],
+        *(id_ for ids in events.values_list("objects_to_read", flat=True) for id_ in ids or ()),
+    }
+    request_sync(charge["customer"], objects)
     events.update(
         stripe_customer_id=charge["customer"],
         organization=organization,
         organization_label=organization.name if organization else None,
     )
-    objects = {charge["id"], *events.values_list("stripe_object_id", flat=True)}
-    request_sync(charge["customer"], [id_ for id_ in objects if id_])
 
 
 def _project(customer_id: str) -> Organization | None:
@@ -200,7 +275,7 @@ def _project(customer_id: str) -> Organization | None:
         customer,
         mirror.subscriptions_of(customer_id),
         mirror.payment_methods_of(customer_id),
-        mirror.invoices_of(customer_id),
+        mirror.open_invoices_of(customer_id),
         now,
     )
     if columns["billing_issue_since"] and organization.billing_issue_since:
@@ -218,39 +293,58 @@ def _lift_non_payment(organization: Organization) -> None:
     ).update(lifted_at=timezone.now())
     if lifted:
         record_system_event(
-            "hold.lifted", organization, _("Everything is paid, so the hold for non-payment was lifted.")
+            "hold.lifted",
+            organization,
+            _("No invoice is overdue any more, so the hold for non-payment was lifted."),
         )
 
 
-def _close_events(answers: _Answers, waiting: list[int], owner: Organization | None) -> None:
-    """Mark the webhooks of what was read as done, and those of what failed with why and when next."""
-    now = timezone.now()
+def _close_events(
+    row: CustomerSync, answers: _Answers, waiting: list[int], owner: Organization | None
+) -> None:
+    """Close each webhook of which everything was read since it came, and put off those of which something failed."""
     events = SubscriptionEvent.objects.filter(id__in=waiting)
-    if EVERYTHING not in answers.read:
-        events = events.filter(stripe_object_id__in=list(answers.read))
-    settled: dict[str, Any] = {
-        "processed_at": now,
+    left = list(row.objects_wanted)
+    failed = events.filter(objects_to_read__overlap=list(answers.failed))
+    for object_id, why in answers.failed.items():
+        if isinstance(why[0], StripeBusy):
+            continue  # being asked to slow down is nobody's fault
+        _fail_events(failed.filter(objects_to_read__contains=[object_id]), why)
+    closing = events.exclude(objects_to_read__overlap=left) if left else events
+    if owner is None:
+        _ignore_events(closing, _("No organization here has this Stripe customer."))
+        return
+    unknown = closing.filter(stripe_object_id__in=list(answers.missing))
+    _ignore_events(unknown, _("Stripe knows no such object, or not any more."))
+    closing.exclude(stripe_object_id__in=list(answers.missing)).update(
+        state=SubscriptionEvent.State.DONE, **_closed()
+    )
+
+
+def _closed() -> dict[str, Any]:
+    return {
+        "processed_at": timezone.now(),
         "attempts": F("attempts") + 1,
         "error": "",
         "traceback": "",
         "next_attempt_at": None,
     }
-    if owner is None:
-        settled |= {
-            "state": SubscriptionEvent.State.IGNORED,
-            "error": _("No organization here has this Stripe customer."),
-        }
-    else:
-        settled |= {"state": SubscriptionEvent.State.DONE}
-    events.update(**settled)
-    for object_id, (error, trace) in answers.failed.items():
-        for event in SubscriptionEvent.objects.filter(id__in=waiting, stripe_object_id=object_id):
-            event.state = SubscriptionEvent.State.FAILED
-            event.attempts += 1
-            event.error = str(error)
-            event.traceback = trace
-            event.next_attempt_at = now + inbox.backoff(event.attempts)
-            event.save(update_fields=["state", "attempts", "error", "traceback", "next_attempt_at"])
+
+
+def _ignore_events(events: QuerySet[SubscriptionEvent], why: str) -> None:
+    events.update(state=SubscriptionEvent.State.IGNORED, **_closed() | {"error": why})
+
+
+def _fail_events(events: QuerySet[SubscriptionEvent], why: tuple[Exception, str]) -> None:
+    error, trace = why
+    most = events.aggregate(most=Max("attempts"))["most"] or 0
+    events.update(
+        state=SubscriptionEvent.State.FAILED,
+        attempts=F("attempts") + 1,
+        error=str(error),
+        traceback=trace,
+        next_attempt_at=timezone.now() + inbox.backoff(most + 1),
+    )
 
 
 def _mark(row: CustomerSync, lease: Lease, answers: _Answers) -> None:

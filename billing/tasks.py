@@ -9,6 +9,8 @@ from billing import inbox, sync
 from billing.operations.sweeper import settle_pending
 
 MAINTENANCE_QUEUE = "maintenance"
+# Somebody waits for what is in it, so a worker of its own may serve it: `manage.py work --queues operations`.
+OPERATIONS_QUEUE = "operations"
 
 # A job that runs longer than this belongs to a worker that died.
 STALLED_SECONDS = 120
@@ -20,13 +22,28 @@ def sync_customer(customer_id: str) -> None:
     sync.sync_customer(customer_id)
 
 
-@app.periodic(cron="*/10 * * * * *")
+# croniter reads seconds from a sixth field, at the end.
+EVERY_TEN_SECONDS = "* * * * * */10"
+
+
+@app.periodic(cron=EVERY_TEN_SECONDS)
+@app.task(
+    name="billing.tasks.settle_operations",
+    queue=OPERATIONS_QUEUE,
+    queueing_lock="settle_operations",
+    priority=10,
+    pass_context=False,
+)
+def settle_operations(timestamp: int) -> None:
+    """Every ten seconds: bring operations of unknown outcome to their truth."""
+    settle_pending()
+
+
+@app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(name="billing.tasks.sweep", queue=MAINTENANCE_QUEUE, queueing_lock="sweep", pass_context=False)
 def sweep(timestamp: int) -> None:
-    """Every ten seconds: settle operations of unknown outcome, and read customers whose job was lost or came due."""
-    settle_pending()
-    for customer_id in inbox.overdue_customers():
-        sync.sync_customer(customer_id)
+    """Every ten seconds: queue customers whose job was lost, or whose retry has come."""
+    inbox.queue_overdue()
 
 
 @app.periodic(cron="* * * * *")

@@ -142,8 +142,12 @@ class SubscriptionEventFactory(DjangoModelFactory[SubscriptionEvent]):
         lambda event: event.organization.name if event.organization else None
     )
     stripe_event_id = factory.Sequence(lambda n: f"evt_factory{n:08}")
+    stripe_object_id: Any = None
     stripe_customer_id = factory.LazyAttribute(
         lambda event: event.organization.stripe_customer_id if event.organization else None
+    )
+    objects_to_read = factory.LazyAttribute(
+        lambda event: [event.stripe_object_id] if event.stripe_object_id else None
     )
     state = SubscriptionEvent.State.DONE
     processed_at = factory.LazyFunction(timezone.now)
@@ -162,7 +166,7 @@ class StaffEventFactory(SubscriptionEventFactory):
     currency = "usd"
     previous_quantity = 8
     quantity = 12
-    changes_subscription = True
+    lock_key = factory.Sequence(lambda n: f"subscription:sub_factory{n:08}")
     message = "Seats changed from 8 to 12. Stripe confirmed at 14:05:07."
 
 

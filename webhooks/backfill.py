@@ -82,7 +82,7 @@ def _take_in(events: list[StripeObject], progress: Backfill) -> Backfill:
             if event.get("livemode") is not settings.STRIPE_LIVE_MODE:
                 raise ValueError("the other mode (live or test)")
             stored.append(interpret(event, json.dumps(event)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, DataError):
             unreadable.append(str(event.get("id")))
     read_at = read_in_full_at({each.stripe_customer_id for each in stored if each.stripe_customer_id})
     for each in stored:

@@ -187,4 +187,9 @@ def interpret(event: Json, body: str) -> StripeEvent:
 def _to_read(item: Json, columns: Json) -> list[str]:
     """The object itself and those that changed with it; ids of kinds that are never read again are left out."""
     related = [item.get("id"), columns.get("stripe_subscription_id"), columns.get("stripe_charge_id")]
-    return [id_ for id_ in dict.fromkeys(related) if isinstance(id_, str) and path_of(id_)]
+    is_customer = item.get("object") == "customer"
+    return [
+        id_
+        for id_ in dict.fromkeys(related)
+        if isinstance(id_, str) and (path_of(id_) or (is_customer and id_ == item["id"]))
+    ]

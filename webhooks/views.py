@@ -78,5 +78,5 @@ def _decoded(body: str) -> StripeEvent:
         if event.get("livemode") is not settings.STRIPE_LIVE_MODE:
             raise Refused("This event belongs to Stripe's other mode (live or test) than our key.")
         return interpret(event, body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError) as error:
         raise Refused("This has not the shape of one of Stripe's events.") from error

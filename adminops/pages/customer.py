@@ -292,28 +292,33 @@ class CustomerPage:
 
     def _unsettled(self) -> list[Trouble]:
         """Operations whose outcome we do not know yet, and Stripe's events that we could not use."""
-        troubled = SubscriptionEvent.objects.filter(
-            organization=self.organization, state__in=["pending", "failed", "parked"]
-        ).order_by("-id")
+        events = SubscriptionEvent.objects.filter(organization=self.organization).order_by("-id")
+        operations = events.filter(state__in=["pending", "parked"]).exclude(
+            source=SubscriptionEvent.Source.STRIPE
+        )
         found = []
-        failed = 0
-        for event in troubled.defer("traceback", "before", "after", "plan")[:EVENTS_SHOWN]:
-            if event.source == SubscriptionEvent.Source.STAFF and event.state == "pending":
-                found.append(
-                    Trouble(
-                        event.message
-                        or _("%(what)s by %(who)s is under way; its outcome is not known yet.")
-                        % {
-                            "what": timeline.type_in_words(event.type),
-                            "who": event.actor_label or _("staff"),
-                        },
-                        AMBER,
-                        _("See how far it is"),
-                        reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
+        for event in operations.defer("traceback", "before", "after", "plan")[:EVENTS_SHOWN]:
+            is_parked = event.state == SubscriptionEvent.State.PARKED
+            words_of_it = {"what": timeline.type_in_words(event.type), "who": event.actor_label or _("staff")}
+            found.append(
+                Trouble(
+                    event.message
+                    or (
+                        _(
+                            "What became of “%(what)s” by %(who)s could not be found out; somebody must look at Stripe."
+                        )
+                        if is_parked
+                        else _("%(what)s by %(who)s is under way; its outcome is not known yet.")
                     )
+                    % words_of_it,
+                    RED if is_parked else AMBER,
+                    _("See what is known") if is_parked else _("See how far it is"),
+                    reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
                 )
-            elif event.source == SubscriptionEvent.Source.STRIPE and event.state in ("failed", "parked"):
-                failed += 1
+            )
+        failed = events.filter(source=SubscriptionEvent.Source.STRIPE, state__in=["failed", "parked"])[
+            :EVENTS_SHOWN
+        ].count()
         if failed:
             found.append(
                 Trouble(

@@ -34,6 +34,10 @@ from organizations.models import Organization
 if TYPE_CHECKING:
     from adminops.actions import StaffAction
 
+# A preview asks Stripe twice, and is made anew while somebody types.
+PREVIEWS = "preview"
+PREVIEW_RATE = "60/m"
+
 TEMPLATE = "adminops/operation.html"
 FRAGMENT = "adminops/operation_preview.html"
 LIMITED = "adminops/limited.html"
@@ -133,6 +137,10 @@ class Page:
         ]
         if wrong:
             return {"problems": [sentence, *wrong] if sentence else wrong}
+        usage = limits.count(self.request, group=PREVIEWS, rate=PREVIEW_RATE)
+        if usage.exceeded:
+            busy = _("That were many previews within a minute. Nothing was changed; try again in %(n)d s.")
+            return {"problems": [busy % {"n": usage.seconds_left}]}
         try:
             preview = self.operation.preview(form.cleaned_data)
         except BillingError as error:
@@ -257,9 +265,10 @@ class Page:
 
 def operation_view(request: HttpRequest, object_id: int, action: StaffAction) -> HttpResponse:
     """The page of an action for one organization."""
-    organization = get_object_or_404(Organization, pk=object_id)
+    # Permission first: a 404 would tell those who may not ask which numbers exist.
     if not request.user.has_perm(action.permission):
         raise PermissionDenied
+    organization = get_object_or_404(Organization, pk=object_id)
     return Page(action, request, organization).respond()
 
 

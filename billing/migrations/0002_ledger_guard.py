@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-PROCESSING_COLUMNS = "state,attempts,next_attempt_at,processed_at,error,traceback"
+PROCESSING_COLUMNS = "state,claim,attempts,next_attempt_at,processed_at,error,traceback"
 
 GUARD = f"""
 CREATE FUNCTION billing_refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -3,15 +3,18 @@
 Intent: one transaction that checks everything and writes down what will be asked of Stripe. Call: no transaction
 open, each step recorded before it is sent, under a key that is the same at every resend. Settle: one transaction,
 only if still pending. Whatever dies in between leaves a pending row, which the sweeper (`settle_pending`) brings to
-its truth. It never sends blindly and never sends twice with another key.
+its truth. It looks first, resends only with the same key and only while the agreement still stands, and never sends
+blindly.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
+import traceback
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -39,6 +42,8 @@ State = SubscriptionEvent.State
 
 # Stripe may forget a key after 24 hours, and then the same key acts again. An hour of margin, by the database's clock.
 KEY_LIFETIME = datetime.timedelta(hours=23)
+# No request to Stripe is under way longer than this: what left no trace by then did not happen.
+IN_FLIGHT = datetime.timedelta(minutes=2)
 
 # How often the sweeper asks again while the outcome is unknown, and when it hands the row to a person.
 RETRY_SECONDS = (5, 10, 20, 60, 300, 900)
@@ -59,6 +64,8 @@ class Step:
 class Intent:
     """What an operation decided to do, checked, before Stripe hears of it."""
 
+    lock_key: str
+    """What nobody else may change meanwhile."""
     steps: tuple[Step, ...]
     before: dict[str, Any]
     plan: dict[str, Any]
@@ -75,12 +82,29 @@ class Settlement:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What was found at Stripe of a step whose answer we do not have."""
+
+    answer: StripeObject | None
+    """What the step led to; None where there is no trace of it."""
+    still_agreed: bool
+    """Whether everything is as it was when the person agreed, so that the step may still be done."""
+
+
 class Operation:
     """A staff operation. A subclass says what it checks and asks of Stripe; the steps around that are common."""
 
     type: ClassVar[str]
     """The name in the ledger and in the registry."""
-    changes_subscription: ClassVar[bool] = False
+    resend_within: ClassVar[datetime.timedelta] = KEY_LIFETIME
+    """How long after the intent a step may be sent again, `KEY_LIFETIME` at most."""
+
+    uuid: UUID
+    """The id of the ledger row: an operation that is performed again under the same id is the same operation."""
+
+    def __init__(self, id_: UUID | None = None) -> None:
+        self.uuid = id_ or uuid4()
 
     def prepare(self, organization: Organization) -> Intent:
         """Check everything against our rows, the organization's row locked. Raises OperationRefused."""
@@ -92,8 +116,8 @@ class Operation:
         raise NotImplementedError
 
     @staticmethod
-    def find_outcome(event: SubscriptionEvent, step: OperationStep) -> StripeObject | None:
-        """What the step led to at Stripe, looked up there; None when it certainly had no effect."""
+    def find_outcome(event: SubscriptionEvent, step: OperationStep) -> Trace:
+        """Look at Stripe for what the step led to. Raises StripeError where that cannot be told now."""
         raise NotImplementedError
 
     @staticmethod
@@ -112,28 +136,36 @@ def perform(
 ) -> SubscriptionEvent:
     """Do a staff operation: intent, call, settle. Returns its ledger row: done, failed, or pending while unknown.
 
+    Performed again under the same id (a second click), it returns the first one's row and does nothing.
     Raises OperationRefused or StripeMisconfigured when nothing was attempted, so that nothing is in the ledger.
     """
     problem = stripe_api.configuration_problem()
     if problem:
         raise StripeMisconfigured(problem)
-    event = _write_intent(operation, organization, actor=actor, reason=reason, ticket=ticket)
-    carry_out(event, type(operation), resend=False)
-    event.refresh_from_db()
-    if event.state == State.DONE and event.stripe_customer_id:
-        _show_at_once(event.stripe_customer_id)
+    event, is_new = _write_intent(operation, organization, actor=actor, reason=reason, ticket=ticket)
+    if is_new:
+        carry_out(event, type(operation), resend=False)
+        event.refresh_from_db()
+        if event.state == State.DONE and event.stripe_customer_id:
+            _show_at_once(event.stripe_customer_id)
     return event
+
+
+def performed(id_: UUID) -> SubscriptionEvent | None:
+    """The row of an operation that was performed under this id already."""
+    return SubscriptionEvent.objects.filter(uuid=id_).first()
 
 
 def _write_intent(
     operation: Operation, organization: Organization, *, actor: User, reason: str, ticket: str
-) -> SubscriptionEvent:
-    """Lock, check, write down. The unique index refuses a second pending change of the same subscription."""
+) -> tuple[SubscriptionEvent, bool]:
+    """Lock, check, write down; returns the row, and whether it is new. Unique indexes refuse a second one."""
     try:
         with transaction.atomic():
             locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
             intent = operation.prepare(locked)
             event = SubscriptionEvent.objects.create(
+                uuid=operation.uuid,
                 source=SubscriptionEvent.Source.STAFF,
                 type=operation.type,
                 organization=locked,
@@ -145,10 +177,10 @@ def _write_intent(
                 stripe_customer_id=locked.stripe_customer_id,
                 livemode=settings.STRIPE_LIVE_MODE,
                 occurred_at=timezone.now(),
-                changes_subscription=operation.changes_subscription,
+                lock_key=intent.lock_key,
                 before=intent.before,
                 plan=intent.plan,
-                next_attempt_at=timezone.now() + _longest_call(len(intent.steps)),
+                next_attempt_at=Now() + longest_call(len(intent.steps)),
                 **intent.columns,
             )
             OperationStep.objects.bulk_create(
@@ -163,15 +195,18 @@ def _write_intent(
                 for position, step in enumerate(intent.steps)
             )
     except IntegrityError as error:
-        if "one_pending_change_per_subscription" not in str(error):
+        first = performed(operation.uuid)
+        if first is not None:
+            return first, False
+        if "one_pending_change_at_a_time" not in str(error):
             raise
-        raise OperationRefused(_somebody_else(operation, organization)) from error
-    return event
+        raise OperationRefused(_somebody_else(organization)) from error
+    return event, True
 
 
-def _somebody_else(operation: Operation, organization: Organization) -> str:
+def _somebody_else(organization: Organization) -> str:
     other = SubscriptionEvent.objects.filter(
-        organization=organization, state=State.PENDING, changes_subscription=True
+        organization=organization, state=State.PENDING, lock_key__isnull=False
     ).first()
     if other is None:
         return _(
@@ -187,126 +222,169 @@ def _signed(params: dict[str, Any], event: SubscriptionEvent) -> dict[str, Any]:
     return {**params, "metadata": {**params.get("metadata", {}), "operation": str(event.uuid)}}
 
 
-def _longest_call(steps: int) -> datetime.timedelta:
+def longest_call(steps: int) -> datetime.timedelta:
     """Longer than this the calling process cannot still be waiting for Stripe; then the sweeper may take over."""
     each = settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
     return datetime.timedelta(seconds=steps * each + 15)
 
 
 def carry_out(event: SubscriptionEvent, operation: type[Operation], *, resend: bool) -> None:
-    """Send the steps that have no answer yet, and settle. Leaves the row pending when the outcome is unknown."""
-    answers: list[StripeObject] = []
-    for step in event.steps.order_by("position"):
-        if step.answer is not None:
-            answers.append(step.answer)
-            continue
-        try:
-            answer = _send(event, step, operation, resend=resend)
-        except OutcomeUnknown as error:
-            _stay_pending(event, error)
-            return
-        except StripeError as error:
-            # On a resend, "could not be reached" and "busy" say nothing about the first try.
-            if resend and not isinstance(error, StripeRefused):
-                _stay_pending(event, error)
-            else:
-                _fail(event, error)
-            return
-        answers.append(answer)
-    _succeed(event, operation, answers)
+    """Send the steps that have no answer yet, and settle. Leaves the row pending while the outcome is unknown."""
+    try:
+        answers = [
+            _answered(event, step, operation, resend=resend) for step in event.steps.order_by("position")
+        ]
+        _succeed(event, operation, answers)
+    except OutcomeUnknown as error:
+        _stay_pending(event, error.detail or str(error))
+    except StripeError as error:
+        # On a resend, "could not be reached" and "busy" say nothing about the first try.
+        if resend and not isinstance(error, StripeRefused):
+            _stay_pending(event, error.detail or str(error))
+        else:
+            _fail(event, error)
+    except Exception:
+        # Whatever this is, Stripe may have done its part; the sweeper finds out, or hands it to a person.
+        log.exception("Operation %s broke off; its outcome is looked up later", event.uuid)
+        _stay_pending(event, traceback.format_exc().replace("\0", ""))
 
 
-def _send(
+def _answered(
     event: SubscriptionEvent, step: OperationStep, operation: type[Operation], *, resend: bool
 ) -> StripeObject:
-    """One step: recorded as sent, sent, its answer recorded. Looked up instead where its key may be forgotten."""
-    if resend and _key_may_be_forgotten(event):
-        answer = _look_up(event, step, operation)
-    else:
-        OperationStep.objects.filter(pk=step.pk).update(sent_at=timezone.now())
-        try:
-            answer = stripe_api.call(
-                step.method,
-                step.path,
-                step.params,
-                idempotency_key=step.idempotency_key if step.method == "POST" else None,
-            )
-        except StripeError as error:
-            OperationStep.objects.filter(pk=step.pk).update(error={"detail": error.detail, **error.raw})
-            # Stripe keeps answering its first 500 to the same key; what it did is there to be seen.
-            if event.attempts < 2 or (error.raw.get("status") or 0) < 500:
-                raise
-            answer = _look_up(event, step, operation)
-    OperationStep.objects.filter(pk=step.pk).update(answer=answer, answered_at=timezone.now())
-    return answer
-
-
-def _look_up(event: SubscriptionEvent, step: OperationStep, operation: type[Operation]) -> StripeObject:
-    """What the step did, seen at Stripe. Raises StripeRefused when it certainly did nothing."""
-    answer = operation.find_outcome(event, step)
+    """The answer of one step: the one recorded, the one found at Stripe, or that of sending it. Recorded before use."""
+    if step.answer is not None:
+        return cast(StripeObject, step.answer)
+    answer = _look_first(event, step, operation) if resend else None
     if answer is None:
-        raise StripeRefused(
-            _("Stripe could not do it. Nothing was changed there; try again."),
-            "looked up: no trace of the operation",
-        )
+        answer = _send(step)
+    OperationStep.objects.filter(pk=step.pk, answer__isnull=True).update(
+        answer=answer, answered_at=timezone.now()
+    )
     return answer
 
 
-def _key_may_be_forgotten(event: SubscriptionEvent) -> bool:
-    return SubscriptionEvent.objects.filter(pk=event.pk, created_at__lt=Now() - KEY_LIFETIME).exists()
+def _send(step: OperationStep) -> StripeObject:
+    """One call: recorded as sent, sent, its failure recorded."""
+    OperationStep.objects.filter(pk=step.pk).update(sent_at=timezone.now())
+    try:
+        return stripe_api.call(
+            step.method,
+            step.path,
+            step.params,
+            idempotency_key=step.idempotency_key if step.method == "POST" else None,
+        )
+    except StripeError as error:
+        OperationStep.objects.filter(pk=step.pk).update(error={"detail": error.detail, **error.raw})
+        raise
 
 
-def _locked_if_pending(event: SubscriptionEvent) -> SubscriptionEvent | None:
-    return SubscriptionEvent.objects.select_for_update().filter(pk=event.pk, state=State.PENDING).first()
+def _look_first(
+    event: SubscriptionEvent, step: OperationStep, operation: type[Operation]
+) -> StripeObject | None:
+    """What the step did, seen at Stripe; None where it did nothing and may be sent again.
+
+    Raises OutcomeUnknown while it may still be under way, StripeRefused when it did not happen and will not.
+    """
+    if step.sent_at is None and step.position > 0:
+        return None  # the process died between two steps; this one was never sent
+    trace = operation.find_outcome(event, step)
+    if trace.answer is not None:
+        return trace.answer
+    status = (step.error or {}).get("status")
+    # Stripe answers its first 500 to the same key for ever, so after one resend there is nothing to gain.
+    is_cached_failure = (status or 0) >= 500 and event.attempts > 1
+    may_resend = step.method == "POST" and trace.still_agreed and not is_cached_failure
+    if may_resend and _is_younger(event, min(operation.resend_within, KEY_LIFETIME)):
+        return None
+    if status is None and _is_younger(event, IN_FLIGHT):
+        raise OutcomeUnknown(_("It may still be under way at Stripe."))
+    if not trace.still_agreed:
+        raise StripeRefused(
+            _(
+                "It never reached Stripe, and things changed there meanwhile, so it was not done. Look and try again."
+            ),
+            "looked up: no trace of the operation, and the subscription changed since",
+        )
+    raise StripeRefused(
+        _("Stripe did not do it, and nothing was changed there. Try again."),
+        "looked up: no trace of the operation",
+    )
+
+
+def _is_younger(event: SubscriptionEvent, age: datetime.timedelta) -> bool:
+    return SubscriptionEvent.objects.filter(pk=event.pk, created_at__gt=Now() - age).exists()
+
+
+def _locked_if_pending(event: SubscriptionEvent, *, ours: bool) -> SubscriptionEvent | None:
+    """The row, locked, while it is pending; with `ours`, only while nobody took it over from this process."""
+    rows = SubscriptionEvent.objects.select_for_update().filter(pk=event.pk, state=State.PENDING)
+    return (rows.filter(claim=event.claim) if ours else rows).first()
 
 
 def _succeed(event: SubscriptionEvent, operation: type[Operation], answers: list[StripeObject]) -> None:
+    """What Stripe confirmed is true whoever learned it, so it closes the row even after a takeover."""
     with transaction.atomic():
-        pending = _locked_if_pending(event)
+        pending = _locked_if_pending(event, ours=False)
         if pending is None:
             return  # the sweeper, or the process it stood in for, was faster
         settlement = operation.settle(pending, answers)
-        now = timezone.now()
         SubscriptionEvent.objects.filter(pk=pending.pk).update(
             state=State.DONE,
             message=settlement.message,
             after=settlement.after,
-            processed_at=now,
+            processed_at=timezone.now(),
             next_attempt_at=None,
             error="",
             **settlement.columns,
         )
-        if pending.stripe_customer_id:
-            request_sync(pending.stripe_customer_id, operation.sync_objects(pending))
+        _ask_for_sync(pending, operation)
 
 
 def _fail(event: SubscriptionEvent, error: StripeError) -> None:
+    """Close the row as failed; where a part was done before, a person must see it."""
     with transaction.atomic():
-        pending = _locked_if_pending(event)
+        pending = _locked_if_pending(event, ours=True)
         if pending is None:
             return
+        done = list(pending.steps.filter(answer__isnull=False).values_list("name", flat=True))
+        message = str(error.message)
+        if done:
+            message = _("Only a part was done at Stripe (%(done)s); the rest was not: %(why)s") % {
+                "done": ", ".join(done),
+                "why": message,
+            }
         SubscriptionEvent.objects.filter(pk=pending.pk).update(
-            state=State.FAILED,
-            message=str(error.message),
+            state=State.PARKED if done else State.FAILED,
+            message=message,
             processed_at=timezone.now(),
             next_attempt_at=None,
             error=error.detail,
         )
+        if done:
+            request_sync(pending.stripe_customer_id or "")
 
 
-def _stay_pending(event: SubscriptionEvent, error: StripeError) -> None:
-    """Keep the row for the sweeper, which asks soon at first and then less and less often."""
+def _ask_for_sync(event: SubscriptionEvent, operation: type[Operation]) -> None:
+    if event.stripe_customer_id:
+        request_sync(event.stripe_customer_id, operation.sync_objects(event))
+
+
+def _stay_pending(event: SubscriptionEvent, why: str) -> None:
+    """Keep the row for the sweeper, which asks soon at first and then less and less often, and a person at last."""
     with transaction.atomic():
-        pending = _locked_if_pending(event)
+        pending = _locked_if_pending(event, ours=True)
         if pending is None:
             return
-        pending.attempts += 1
-        delay = RETRY_SECONDS[min(pending.attempts, len(RETRY_SECONDS)) - 1]
-        pending.error = error.detail or str(error.message)
-        pending.next_attempt_at = timezone.now() + datetime.timedelta(seconds=delay)
-        if timezone.now() - pending.created_at > GIVE_UP_AFTER:
-            pending.state, pending.next_attempt_at = State.PARKED, None
-        pending.save(update_fields=["state", "attempts", "error", "next_attempt_at"])
+        attempts = pending.attempts + 1
+        delay = datetime.timedelta(seconds=RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1])
+        is_over = not _is_younger(pending, GIVE_UP_AFTER)
+        SubscriptionEvent.objects.filter(pk=pending.pk).update(
+            attempts=attempts,
+            error=why,
+            state=State.PARKED if is_over else State.PENDING,
+            next_attempt_at=None if is_over else Now() + delay,
+        )
 
 
 def _show_at_once(customer_id: str) -> None:

@@ -8,19 +8,21 @@ import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, Self
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models
+from django.db.models import Max
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing import mirror, stripe_api
-from billing.errors import OperationRefused, PreviewOutdated
+from billing.errors import OperationRefused, PreviewOutdated, StripeRefused
 from billing.metrics import recurring_amount, seat_item
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Intent, Operation, Settlement, Step, perform
+from billing.operations.base import Intent, Operation, Settlement, Step, Trace, perform, performed
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -72,11 +74,27 @@ class SeatPreview:
     interval_count: int
     previewed_at: datetime.datetime
     fingerprint: str
+    collection: str
+    """How Stripe collects: `charge_automatically`, or `send_invoice`, where nothing is charged but a mail is sent."""
+    uuid: str
+    """The id under which it will be applied, once: pressing the button again is the same change."""
 
     @property
     def prorated(self) -> int:
         """What the change adds to, or takes from, an invoice of this period."""
         return self.credited + self.charged
+
+    @property
+    def waiting(self) -> int:
+        """What earlier changes have put on the invoice that this one goes on, when it is made at once."""
+        if self.proration != Proration.INVOICE_NOW:
+            return 0
+        return sum(line.amount for line in self.lines if not line.is_proration)
+
+    @property
+    def is_mailed(self) -> bool:
+        """Whether Stripe sends an invoice to be paid instead of charging a card."""
+        return self.collection == "send_invoice"
 
     @property
     def figures(self) -> tuple[int, ...]:
@@ -180,10 +198,12 @@ def _preview(
     invoice = stripe_api.preview_invoice(
         {"subscription": subscription["id"], "subscription_details": details}
     )
-    lines = tuple(_line(line, proration_date) for line in invoice["lines"]["data"])
+    lines = tuple(_line(line, proration_date) for line in _lines(invoice, proration))
     ours = [line.amount for line in lines if line.is_proration]
     recurring = item["price"].get("recurring") or {}
     is_now = proration == Proration.INVOICE_NOW
+    collection = subscription.get("collection_method") or "charge_automatically"
+    charges = collection == "charge_automatically"
     return SeatPreview(
         organization_id=organization.pk,
         subscription_id=subscription["id"],
@@ -197,7 +217,7 @@ def _preview(
         lines=lines,
         credited=sum(amount for amount in ours if amount < 0),
         charged=sum(amount for amount in ours if amount > 0),
-        due_now=invoice["amount_due"] if is_now else 0,
+        due_now=invoice["amount_due"] if is_now and charges else 0,
         invoice_total=invoice["total"],
         invoice_date=timezone.now() if is_now else from_unix(item.get("current_period_end")),
         recurring_before=recurring_amount(subscription),
@@ -206,7 +226,25 @@ def _preview(
         interval_count=recurring.get("interval_count", 1),
         previewed_at=timezone.now(),
         fingerprint=_fingerprint(subscription),
+        collection=collection,
+        uuid=str(uuid4()),
     )
+
+
+def _lines(invoice: StripeObject, proration: Proration) -> list[StripeObject]:
+    """The lines of a previewed invoice: all of them, or a refusal. A sum over some of them would be a lie."""
+    if proration == Proration.NONE:
+        return list(invoice["lines"]["data"])
+    try:
+        return stripe_api.invoice_lines(invoice)
+    except StripeRefused as error:
+        raise OperationRefused(
+            _(
+                "So many changes wait for the next invoice that Stripe does not tell what one more would cost."
+                " Choose “Nothing for this period”, or wait for that invoice."
+            ),
+            error.detail,
+        ) from error
 
 
 def _line(line: StripeObject, proration_date: int) -> PreviewLine:
@@ -240,10 +278,13 @@ class ChangeSeats(Operation):
     """Set the quantity of the seat item, prorated exactly as previewed."""
 
     type = "change_seats"
-    changes_subscription = True
+    # The figures that the person agreed to are worth no longer than their preview.
+    resend_within = datetime.timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS)
 
-    def __init__(self, preview: SeatPreview) -> None:
+    def __init__(self, preview: SeatPreview, newest_seen: int) -> None:
+        super().__init__(UUID(preview.uuid))
         self.preview = preview
+        self.newest_seen = newest_seen
 
     def prepare(self, organization: Organization) -> Intent:
         """Our row must still mean the subscription that was previewed."""
@@ -251,6 +292,11 @@ class ChangeSeats(Operation):
         if organization.stripe_subscription_id != preview.subscription_id:
             raise PreviewOutdated(
                 _("This organization has another subscription now. Look at what will happen anew.")
+            )
+        lock_key = _lock_key(preview.subscription_id)
+        if _newest_change(lock_key) > self.newest_seen:
+            raise PreviewOutdated(
+                _("A colleague changed this subscription just now. Nothing was changed by you.")
             )
         params: dict[str, Any] = {
             "items": [{"id": preview.item_id, "quantity": preview.seats_after}],
@@ -262,6 +308,7 @@ class ChangeSeats(Operation):
             # A declined card must leave the seats as they were, not the subscription past due.
             params["payment_behavior"] = "error_if_incomplete"
         return Intent(
+            lock_key=lock_key,
             steps=(Step("update", "POST", f"/v1/subscriptions/{preview.subscription_id}", params),),
             before={"seats": preview.seats_before, "recurring": preview.recurring_before},
             plan=preview.to_dict(),
@@ -279,24 +326,38 @@ class ChangeSeats(Operation):
     def settle(event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Stripe's answer is the changed subscription."""
         plan = event.plan or {}
-        item = next(item for item in answers[0]["items"]["data"] if item["id"] == plan["item_id"])
+        items = {item["id"]: item["quantity"] for item in answers[0]["items"]["data"]}
+        seats = items.get(plan["item_id"], plan["seats_after"])
         return Settlement(
             message=_("Seats changed from %(before)s to %(after)s. Stripe confirmed at %(time)s.")
             % {
                 "before": plan["seats_before"],
-                "after": item["quantity"],
+                "after": seats,
                 "time": formats.time_format(timezone.localtime(), "H:i:s"),
             },
-            after={"seats": item["quantity"], "latest_invoice": answers[0].get("latest_invoice")},
+            after={"seats": seats, "latest_invoice": answers[0].get("latest_invoice")},
             columns={"status": answers[0]["status"]},
         )
 
     @staticmethod
-    def find_outcome(event: SubscriptionEvent, step: OperationStep) -> StripeObject | None:
-        """The update left our mark in the subscription's metadata, together with the seats."""
+    def find_outcome(event: SubscriptionEvent, step: OperationStep) -> Trace:
+        """The update leaves our mark in the subscription's metadata, together with the seats."""
         subscription = stripe_api.retrieve(event.stripe_subscription_id or "")
         is_ours = (subscription.get("metadata") or {}).get("operation") == str(event.uuid)
-        return subscription if is_ours else None
+        return Trace(
+            answer=subscription if is_ours else None,
+            still_agreed=_fingerprint(subscription) == (event.plan or {}).get("fingerprint"),
+        )
+
+
+def _lock_key(subscription_id: str) -> str:
+    return f"subscription:{subscription_id}"
+
+
+def _newest_change(lock_key: str) -> int:
+    """The newest of our own changes of a subscription, in the ledger's order; 0 where there is none."""
+    newest = SubscriptionEvent.objects.filter(lock_key=lock_key).aggregate(newest=Max("pk"))["newest"]
+    return newest or 0
 
 
 def change_seats(
@@ -309,9 +370,27 @@ def change_seats(
 ) -> SubscriptionEvent:
     """Apply exactly what was previewed. Returns the ledger row: done, failed, or pending while the outcome is unknown.
 
+    The same preview applied again (a second click) is the same change: it returns the first one's row.
     Raises PreviewOutdated when the preview is older than `PREVIEW_MAX_AGE_SECONDS`, or when Stripe would now do
     anything else than it says; OperationRefused and StripeError when nothing was attempted.
     """
+    try:
+        return _change_seats(organization, preview, actor=actor, reason=reason, ticket=ticket)
+    except PreviewOutdated:
+        # Outdated by its own first click, perhaps, which was a moment faster.
+        first = performed(UUID(preview.uuid))
+        if first is None:
+            raise
+        return first
+
+
+def _change_seats(
+    organization: Organization, preview: SeatPreview, *, actor: User, reason: str, ticket: str
+) -> SubscriptionEvent:
+    first = performed(UUID(preview.uuid))
+    if first is not None:
+        return first
+    newest_seen = _newest_change(_lock_key(preview.subscription_id))
     age = timezone.now() - preview.previewed_at
     if age > datetime.timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS):
         raise PreviewOutdated(
@@ -331,4 +410,4 @@ def change_seats(
                 "The subscription was changed since these figures were made. Nothing was changed; here are new ones."
             )
         )
-    return perform(ChangeSeats(preview), organization, actor=actor, reason=reason, ticket=ticket)
+    return perform(ChangeSeats(preview, newest_seen), organization, actor=actor, reason=reason, ticket=ticket)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import logging
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
-from billing.operations.base import carry_out
+from billing.operations.base import carry_out, longest_call
 
-log = logging.getLogger(__name__)
-
-# While one sweeper is at a row, others leave it alone for this long.
-_CLAIM = datetime.timedelta(seconds=60)
+# The one or two looks at Stripe that come before a step is sent again.
+_LOOKING = datetime.timedelta(seconds=120)
 
 
 def settle_pending(limit: int = 50) -> int:
@@ -23,29 +20,24 @@ def settle_pending(limit: int = 50) -> int:
     looked_at = 0
     while looked_at < limit and (event := _claim()) is not None:
         looked_at += 1
-        try:
-            carry_out(event, OPERATIONS[event.type], resend=True)
-        except Exception:
-            log.exception("Settling operation %s failed; it will be tried again", event.pk)
+        carry_out(event, OPERATIONS[event.type], resend=True)
     return looked_at
 
 
 def _claim() -> SubscriptionEvent | None:
-    """One row that is due, put off for everybody else."""
-    now = timezone.now()
+    """One row that is due, taken over from whoever had it, and put off for everybody else."""
     with transaction.atomic():
         event = (
             SubscriptionEvent.objects.select_for_update(skip_locked=True, of=("self",))
             .filter(
-                state=SubscriptionEvent.State.PENDING,
-                source=SubscriptionEvent.Source.STAFF,
-                next_attempt_at__lte=now,
-                type__in=list(OPERATIONS),
+                state=SubscriptionEvent.State.PENDING, next_attempt_at__lte=Now(), type__in=list(OPERATIONS)
             )
             .order_by("next_attempt_at")
             .first()
         )
         if event is not None:
-            event.next_attempt_at = now + _CLAIM
-            event.save(update_fields=["next_attempt_at"])
+            event.claim += 1
+            event.next_attempt_at = Now() + longest_call(event.steps.count()) + _LOOKING
+            event.save(update_fields=["claim", "next_attempt_at"])
+            event.refresh_from_db()
     return event

@@ -43,7 +43,10 @@ def _expand(world: World, obj: Object, parts: list[str], path: str) -> Object:
     name, *rest = parts
     kind = obj.get("object", "")
     if (kind, name) in INCLUDED and not obj.get(name):
-        obj = {**obj, name: INCLUDED[kind, name](world, obj)}
+        shown = INCLUDED[kind, name](world, obj)
+        if shown is None:
+            return obj  # may be asked for, and this one has none
+        obj = {**obj, name: shown}
     if name not in obj:
         raise malformed(
             f"This property cannot be expanded ({path}). You may want to try expanding a different property.",

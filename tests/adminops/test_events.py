@@ -222,3 +222,9 @@ def test_nobody_writes_to_the_ledger_here(administrator: Client) -> None:
 @pytest.mark.parametrize("key", ["0", "999999", "x", "1.5", "-1", "9" * 30])
 def test_an_event_that_is_not_there_is_no_failure(support: Client, key: str) -> None:
     assert support.get(f"{LIST}{key}/change/").status_code in (302, 404)
+
+
+def test_no_column_can_be_asked_about_through_the_address(support: Client) -> None:
+    SubscriptionEventFactory(traceback="hunter2", state="failed")
+    for question in ("traceback__contains", "error__contains", "plan__seats", "payload__body__contains"):
+        assert support.get(LIST, {question: "hunter2"}).status_code in (302, 400), question

@@ -232,7 +232,7 @@ def test_the_page_costs_the_same_however_much_has_happened(support: Client) -> N
 
     def live(start: int, count: int) -> None:
         MembershipFactory.create_batch(count, organization=organization)
-        StaffEventFactory.create_batch(count, organization=organization, changes_subscription=False)
+        StaffEventFactory.create_batch(count, organization=organization, lock_key=None)
         for number in range(start, start + count):
             mirror.upsert([invoice(organization, number), charge(organization, number)])
 

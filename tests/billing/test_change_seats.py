@@ -1,5 +1,6 @@
 """Changing seats: exactly what was previewed, exactly once, and never in doubt for long."""
 
+import contextlib
 import dataclasses
 import datetime
 import threading
@@ -18,7 +19,9 @@ from billing.errors import (
     StripeUnreachable,
 )
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.seats import Proration, SeatPreview, change_seats, preview_seats
+from billing.operations import base
+from billing.operations import seats as seats_module
+from billing.operations.seats import ChangeSeats, Proration, SeatPreview, change_seats, preview_seats
 from billing.operations.sweeper import settle_pending
 from organizations.models import Organization
 from tests.conftest import Sandbox
@@ -69,6 +72,17 @@ def fault(sandbox: Sandbox, world: World, kind: str, **more: Any) -> None:
         "faults",
         {"kind": kind, "method": "POST", "path": f"/v1/subscriptions/{world.subscription}", **more},
     )
+
+
+def grow_older(**age: int) -> None:
+    """Make it look as if every row had been written earlier; the ledger's triggers would refuse it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "UPDATE billing_subscriptionevent SET created_at = created_at - make_interval(secs => %s)",
+            [datetime.timedelta(**age).total_seconds()],
+        )
+        cursor.execute("SET session_replication_role = origin")
 
 
 def make_due() -> None:
@@ -316,10 +330,7 @@ def test_a_key_that_stripe_may_have_forgotten_is_never_sent_again(
     settings.STRIPE_READ_TIMEOUT = 0.7
     fault(sandbox, world, "timeout_after")
     event = changed(organization, 12)
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute("UPDATE billing_subscriptionevent SET created_at = now() - interval '25 hours'")
-        cursor.execute("SET session_replication_role = origin")
+    grow_older(hours=25)
     settings.STRIPE_READ_TIMEOUT = 5
     make_due()
     settle_pending()
@@ -333,11 +344,12 @@ def test_two_people_at_once_make_one_change_and_the_other_is_told(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
     ann, ben = StaffFactory(username="ann"), StaffFactory(username="ben")
-    preview = previewed(organization, 12)
+    previews = {who: previewed(organization, 12) for who in (ann, ben)}
     barrier = threading.Barrier(2)
     outcomes: list[Any] = []
 
     def press(who: Any) -> None:
+        preview = previews[who]
         barrier.wait()
         try:
             outcomes.append(change_seats(organization, preview=preview, actor=who, reason="new hires").state)
@@ -358,10 +370,142 @@ def test_two_people_at_once_make_one_change_and_the_other_is_told(
     assert len(updates(sandbox, world)) == 1
 
 
-def test_a_double_click_changes_once(sandbox: Sandbox, world: World, organization: Organization) -> None:
+def test_a_double_click_changes_once_and_shows_what_the_first_did(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
     preview, actor = previewed(organization, 12), StaffFactory()
-    assert change_seats(organization, preview=preview, actor=actor, reason="new hires").state == "done"
-    with pytest.raises(PreviewOutdated):
-        change_seats(organization, preview=preview, actor=actor, reason="new hires")
+    first = change_seats(organization, preview=preview, actor=actor, reason="new hires")
+    second = change_seats(organization, preview=preview, actor=actor, reason="new hires")
+    assert (first.pk, first.state) == (second.pk, "done")
     assert len(updates(sandbox, world)) == 1
     assert OperationStep.objects.count() == 1
+
+
+def test_two_clicks_at_the_same_moment_change_once(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    preview, actor = previewed(organization, 12), StaffFactory()
+    barrier = threading.Barrier(4)
+    rows: list[int] = []
+
+    def press() -> None:
+        barrier.wait()
+        rows.append(change_seats(organization, preview=preview, actor=actor, reason="new hires").pk)
+        connection.close()
+
+    clicks = [threading.Thread(target=press) for _ in range(4)]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+
+    assert len(rows) == 4
+    assert len(set(rows)) == 1
+    assert len(updates(sandbox, world)) == 1
+
+
+def test_a_preview_that_was_used_does_nothing_when_its_form_is_sent_again_later(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    preview = previewed(organization, 12, Proration.NONE)
+    first = change_seats(organization, preview=preview, actor=StaffFactory(), reason="new hires")
+    changed(organization, 8, Proration.NONE)
+    again = change_seats(organization, preview=preview, actor=StaffFactory(), reason="back button")
+    assert again.pk == first.pk
+    assert seats_at_stripe(sandbox, world) == 8
+
+
+def test_a_preview_is_refused_when_a_colleague_was_a_moment_faster(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fast = previewed(organization, 10), previewed(organization, 12)
+    check = seats_module._preview
+
+    def check_and_be_overtaken(*args: Any) -> SeatPreview:
+        present = check(*args)
+        monkeypatch.setattr(seats_module, "_preview", check)
+        change_seats(organization, preview=fast, actor=StaffFactory(), reason="faster")
+        return present
+
+    monkeypatch.setattr(seats_module, "_preview", check_and_be_overtaken)
+    with pytest.raises(PreviewOutdated, match="colleague"):
+        change_seats(organization, preview=slow, actor=StaffFactory(), reason="slower")
+    assert seats_at_stripe(sandbox, world) == 12
+
+
+def test_an_invoice_with_more_lines_than_stripe_shows_is_read_whole_or_refused(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    for seats in (9, 10, 11, 12, 13, 14):
+        sandbox.control("POST", "clock", {"advance": 3600})
+        sandbox.client.v1.subscriptions.update(
+            world.subscription, {"items": [{"id": world.item, "quantity": seats}]}
+        )
+    read(world)
+    organization.refresh_from_db()
+    with contextlib.suppress(OperationRefused):
+        preview = previewed(organization, 40)
+        assert preview.charged > 0 > preview.credited
+    assert previewed(organization, 40, Proration.NONE).prorated == 0
+
+
+def test_a_change_that_never_reached_stripe_is_not_made_over_a_later_one(
+    sandbox: Sandbox, world: World, organization: Organization, settings: Settings
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    fault(sandbox, world, "timeout_before")
+    event = changed(organization, 12)
+    assert event.state == "pending"
+    sandbox.client.v1.subscriptions.update(
+        world.subscription, {"items": [{"id": world.item, "quantity": 20}]}
+    )
+    grow_older(minutes=3)
+    make_due()
+    settle_pending()
+    event.refresh_from_db()
+    assert event.state == "failed"
+    assert "things changed there meanwhile" in (event.message or "")
+    assert seats_at_stripe(sandbox, world) == 20
+
+
+def test_a_late_failure_of_the_first_caller_closes_nothing_that_the_sweeper_took_over(
+    sandbox: Sandbox, world: World, organization: Organization, settings: Settings
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    fault(sandbox, world, "timeout_after")
+    event = changed(organization, 12)
+    SubscriptionEvent.objects.filter(pk=event.pk).update(claim=1)
+    base._fail(event, StripeUnreachable("We could not reach Stripe. Nothing was changed."))
+    event.refresh_from_db()
+    assert (event.state, event.message) == ("pending", None)
+    make_due()
+    settle_pending()
+    event.refresh_from_db()
+    assert event.state == "done"
+
+
+def test_what_breaks_after_stripe_did_the_work_leaves_the_outcome_open_and_is_settled(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = ChangeSeats.settle
+
+    def break_off(*args: Any) -> Any:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(ChangeSeats, "settle", staticmethod(break_off))
+    event = changed(organization, 12)
+    assert (event.state, event.attempts) == ("pending", 1)
+    assert "the disk is full" in event.error
+    monkeypatch.setattr(ChangeSeats, "settle", staticmethod(settle))
+    make_due()
+    settle_pending()
+    event.refresh_from_db()
+    assert event.state == "done"
+    assert len(updates(sandbox, world)) == 1
+
+
+def test_metadata_with_a_nul_in_it_breaks_nothing(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    sandbox.client.v1.subscriptions.update(world.subscription, {"metadata": {"note": "a\x00b"}})
+    assert changed(organization, 12).state == "done"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing import inbox, mirror
 from billing.inbox import request_sync
@@ -74,7 +75,10 @@ def test_waiting_events_are_done_once_their_object_was_read(sandbox: Sandbox) ->
         for object_id in (world.subscription, "in_other")
     )
 
-    request_sync(world.customer, [world.subscription])
+    request_sync(world.customer, [world.subscription, "in_other"])
+    row = CustomerSync.objects.get()
+    row.objects_wanted["in_other"]["due"] = "2100-01-01T00:00:00+00:00"
+    row.save()
     sync_customer(world.customer)
 
     ours.refresh_from_db()
@@ -273,3 +277,88 @@ def test_a_refund_of_a_charge_we_never_saw_finds_its_organization(sandbox: Sandb
     event.refresh_from_db()
     assert (event.organization, event.state) == (organization, "done")
     assert [row["amount"] for row in mirror.refunds_of(world.customer)] == [500]
+
+
+def test_an_event_is_done_only_when_all_it_calls_for_was_read(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    (invoice,) = mirror.invoices_of(world.customer)
+    objects = [invoice["id"], world.subscription]
+    event = SubscriptionEventFactory(
+        organization=organization, stripe_object_id=invoice["id"], objects_to_read=objects, state="pending"
+    )
+    path = f"/v1/subscriptions/{world.subscription}"
+    sandbox.control("POST", "faults", {"kind": "error_500", "path": path, "times": -1})
+
+    request_sync(world.customer, objects)
+    sync_customer(world.customer)
+    event.refresh_from_db()
+    assert event.state == "failed"
+
+    sandbox.control("DELETE", "faults")
+    _make_everything_due()
+    sync_customer(world.customer)
+    event.refresh_from_db()
+    assert event.state == "done"
+
+
+@pytest.mark.parametrize("object_id", ["upcoming_in_1", "in_unknown"])
+def test_an_event_of_an_object_that_cannot_be_read_does_not_wait_for_ever(
+    sandbox: Sandbox, object_id: str
+) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    objects = [world.subscription] if object_id.startswith("upcoming") else [object_id]
+    event = SubscriptionEventFactory(
+        organization=organization, stripe_object_id=object_id, objects_to_read=objects, state="pending"
+    )
+    request_sync(world.customer, objects)
+    sync_customer(world.customer)
+    event.refresh_from_db()
+    assert event.state == ("done" if object_id.startswith("upcoming") else "ignored")
+
+
+def test_a_refund_of_a_charge_nobody_knows_is_closed_with_the_reason(sandbox: Sandbox) -> None:
+    event = SubscriptionEventFactory(
+        organization=None,
+        organization_label=None,
+        stripe_customer_id=None,
+        stripe_charge_id="ch_unknown",
+        stripe_object_id="re_unknown",
+        state="pending",
+    )
+    request_sync("ch_unknown", ["ch_unknown"])
+    sync_customer("ch_unknown")
+    event.refresh_from_db()
+    assert (event.state, event.error) == ("ignored", "Stripe knows no such charge.")
+
+
+def test_a_request_while_somebody_reads_is_never_left_without_a_job(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    make_organization(world)
+    request_sync(world.customer, [world.subscription])
+    lease = inbox.take_lease(world.customer)
+    assert lease is not None
+    request_sync(world.customer, [world.subscription])  # queues a job, which finds the lease taken and ends
+    CustomerSync.objects.update(objects_wanted={})
+    assert inbox.release(world.customer, lease.token)
+    before = ProcrastinateJob.objects.count()
+
+    request_sync(world.customer, [world.subscription])
+
+    assert ProcrastinateJob.objects.count() == before + 1
+
+
+def test_a_flood_of_429_ends_the_round_instead_of_asking_on(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    make_organization(world)
+    (invoice,) = mirror.invoices_of(world.customer)
+    (charge,) = mirror.charges_of(world.customer)
+    sandbox.control("POST", "faults", {"kind": "error_429", "method": "GET", "times": -1})
+    sandbox.control("DELETE", "log")
+    request_sync(world.customer, [world.subscription, invoice["id"], charge["id"]])
+    sync_customer(world.customer)
+    assert len(calls(sandbox)) <= 3
+    row = CustomerSync.objects.get()
+    assert len(row.objects_wanted) == 3
+    assert all(state["due"] for state in row.objects_wanted.values())

@@ -201,3 +201,31 @@ def test_a_database_that_is_down_is_a_5xx_so_that_stripe_tries_again(
     monkeypatch.setattr("webhooks.views.record_stripe_event", refuse)
     client.raise_request_exception = False
     assert deliver(client, GOOD).status_code == 500
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("id",), "evt_\ud800"),
+        (("type",), "customer.\udfff"),
+        (("data", "object", "id"), "sub_\ud800"),
+        (("data", "object", "customer"), "cus_\x00"),
+    ],
+)
+def test_strings_that_postgresql_cannot_hold_are_a_4xx(
+    client: Client, path: tuple[str, ...], value: str
+) -> None:
+    event = make_event("customer.subscription.updated", subscription())
+    target: Any = event
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    assert deliver(client, event).status_code == 400
+    assert not SubscriptionEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refund_of_a_charge_with_a_nul_in_its_name_is_a_4xx(client: Client) -> None:
+    refund = {"id": "re_1", "object": "refund", "charge": "ch_\x00", "amount": 5, "currency": "usd"}
+    assert deliver(client, make_event("refund.created", refund)).status_code == 400

@@ -5,6 +5,7 @@ from typing import Any
 
 from billing.sandbox.errors import invalid, malformed
 from billing.sandbox.errors import required as missing_param
+from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE_BY_TIME, page
 from billing.sandbox.money import KNOWN
 from billing.sandbox.params import (
@@ -62,6 +63,12 @@ def amounts(params: dict[str, Any], stem: str) -> tuple[int | None, str | None]:
         value = Fraction(exact)
         return (int(value) if value.denominator == 1 else None), exact
     return None, None
+
+
+@includable("price", "tiers")
+def shown_tiers(world: World, price: Object) -> object:
+    """The tiers of a price, which a price per unit has none of."""
+    return price.get("tiers")
 
 
 def new_price(world: World, params: dict[str, Any], product: str) -> Object:
