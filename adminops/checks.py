@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -92,6 +93,20 @@ def _address() -> CheckMessage | None:
 
 
 _STRIPE_CHECKS: tuple[Callable[[], CheckMessage | None], ...] = (_key, _secrets, _address)
+
+
+@register()
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Without an address there is still a default, which is right on few machines and a puzzle on the others."""
+    if os.environ.get("DATABASE_URL"):
+        return []
+    return [
+        Warning(
+            "DATABASE_URL is not set, so a database “backoffice” on this machine's own socket is used.",
+            hint="It looks like postgres://user:password@host:5432/name.",
+            id="backoffice.W003",
+        )
+    ]
 
 
 @register()

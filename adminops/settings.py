@@ -82,7 +82,7 @@ TEMPLATES = [
 # PostgreSQL everywhere (docs/decisions/postgresql-everywhere.md). No ATOMIC_REQUESTS: a request that calls
 # Stripe must never do so inside a transaction.
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgres:///backoffice")}
-if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured(
         "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name."
     )
@@ -206,7 +206,7 @@ STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "var" / "static"
 STRIPE_API_VERSION = "2026-05-27.dahlia"
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
-STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
 # Seconds to wait for a connection and for an answer. Together they bound how long a person looks at a button.
 STRIPE_CONNECT_TIMEOUT = env.float("STRIPE_CONNECT_TIMEOUT", default=3.0)
 STRIPE_READ_TIMEOUT = env.float("STRIPE_READ_TIMEOUT", default=20.0)

@@ -269,7 +269,7 @@ def _translate(error: stripe.StripeError) -> StripeError:
     if isinstance(error, stripe.CardError):
         return StripeRefused(
             _("The customer's card was declined (%(why)s). Nothing was changed.")
-            % {"why": error.user_message or code},
+            % {"why": (error.user_message or code).rstrip(".")},
             detail,
             code=code,
             raw=raw,
@@ -305,8 +305,8 @@ def _unread(error: StripeError) -> StripeError:
 
 def _unknown() -> str:
     return _(
-        "Stripe did not answer in time, so we do not know yet whether it was done."
-        " We are finding out; do not repeat it."
+        "Stripe gave no clear answer, so we do not know yet whether it was done."
+        " We are finding out, mostly within a minute; do not repeat it."
     )
 
 

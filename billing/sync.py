@@ -27,7 +27,7 @@ from billing.projection import is_paid_up, project
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
 
-__all__ = ["EVERYTHING", "request_sync", "sync_customer"]
+__all__ = ["EVERYTHING", "is_behind", "request_sync", "sync_customer"]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,11 @@ def sync_customer(customer_id: str) -> bool:
             return False
         lease = inbox.due_objects(customer_id, lease.token)
     return True
+
+
+def is_behind(customer_id: str) -> bool:
+    """Whether something of this customer is still to be read."""
+    return CustomerSync.objects.filter(pk=customer_id, wanted__gt=F("done")).exists()
 
 
 def _is_charge(key: str) -> bool:

@@ -158,7 +158,7 @@ class StaffEventFactory(SubscriptionEventFactory):
     """A seat change by a colleague that Stripe confirmed."""
 
     source = SubscriptionEvent.Source.STAFF
-    type = "seats.changed"
+    type = "change_seats"
     stripe_event_id = None
     actor = factory.SubFactory(StaffFactory)
     actor_label = factory.LazyAttribute(lambda event: event.actor.username if event.actor else None)

@@ -114,9 +114,8 @@ def test_support_changes_seats_and_sees_stripes_own_webhook_arrive(
         page.get_by_text(re.compile(r"Seats changed from 8 to 12\. Stripe confirmed at"))
     ).not_to_have_count(0)
     assert seats_at_stripe(sandbox, world) == 12
+    expect(page.get_by_text(re.compile("Subscription changed, 8 → 12 seats"))).to_be_visible(timeout=15_000)
     eventually(lambda: SubscriptionEvent.objects.filter(source="stripe", quantity=12, state="done").exists())
-    page.reload()
-    expect(page.get_by_text(re.compile("Subscription changed, 8 → 12 seats"))).to_be_visible()
     act = SubscriptionEvent.objects.get(source="staff")
     webhook = SubscriptionEvent.objects.get(source="stripe", type="customer.subscription.updated")
     assert webhook.idempotency_key == f"{act.uuid}:update"

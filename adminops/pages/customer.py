@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
@@ -206,6 +206,16 @@ class CustomerPage:
         )
         # Read by key, which is indexed; shown by when it happened, which a late delivery changes a little.
         return sorted(timeline.lines(events), key=lambda line: line.when, reverse=True)
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether somebody acted a moment ago, so that Stripe's answer to it is still to come."""
+        recent = timezone.now() - timedelta(minutes=1)
+        return any(
+            line.event.source == SubscriptionEvent.Source.STAFF
+            and (line.event.state == SubscriptionEvent.State.PENDING or line.event.created_at > recent)
+            for line in self.timeline
+        )
 
     @property
     def events_url(self) -> str:

@@ -240,7 +240,8 @@ class Page:
             level,
             event.message
             or _(
-                "Stripe did not answer in time, so we do not know yet whether it was done. Do not repeat it."
+                "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
+                " within a minute; do not repeat it. This page will say."
             ),
         )
         return HttpResponseRedirect(home_of(self.request, self.organization))

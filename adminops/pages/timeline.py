@@ -17,7 +17,7 @@ from billing.money import format_money
 
 # Stripe's names of what happened, and ours, in words. One without words is shown by its name.
 TYPES: dict[str, Promise] = {
-    "change_seats": gettext_lazy("Seats changed"),
+    "change_seats": gettext_lazy("Change of seats"),
     "organization.imported": gettext_lazy("Taken in from Stripe"),
     "hold.placed": gettext_lazy("Suspended"),
     "hold.lifted": gettext_lazy("Hold lifted"),

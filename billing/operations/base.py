@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -33,7 +34,7 @@ from billing.errors import (
 )
 from billing.models import OperationStep, SubscriptionEvent
 from billing.stripe_api import StripeObject
-from billing.sync import request_sync, sync_customer
+from billing.sync import is_behind, request_sync, sync_customer
 from organizations.models import Organization
 
 log = logging.getLogger(__name__)
@@ -200,18 +201,20 @@ def _write_intent(
             return first, False
         if "one_pending_change_at_a_time" not in str(error):
             raise
-        raise OperationRefused(_somebody_else(organization)) from error
+        raise OperationRefused(
+            in_progress(intent.lock_key)
+            or _(
+                "Another change of this subscription has just been made. Look at the new state and try again."
+            )
+        ) from error
     return event, True
 
 
-def _somebody_else(organization: Organization) -> str:
-    other = SubscriptionEvent.objects.filter(
-        organization=organization, state=State.PENDING, lock_key__isnull=False
-    ).first()
+def in_progress(lock_key: str) -> str | None:
+    """Whose change holds this lock, in a sentence for whoever wants to make another; None where nobody's does."""
+    other = SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()
     if other is None:
-        return _(
-            "Another change of this subscription has just been made. Look at the new state and try again."
-        )
+        return None
     return _(
         "A change of this subscription by %(who)s is in progress (“%(reason)s”). Nothing was changed; wait for it."
     ) % {"who": other.actor_label, "reason": other.reason}
@@ -388,8 +391,13 @@ def _stay_pending(event: SubscriptionEvent, why: str) -> None:
 
 
 def _show_at_once(customer_id: str) -> None:
-    """Read the new state now, so that the next page shows it; when that fails, the worker does it soon."""
+    """Read the new state now, so that the next page shows it; a worker that is at it already is waited for.
+
+    When that fails, or takes long, the worker does it soon.
+    """
+    patience = time.monotonic() + 2
     try:
-        sync_customer(customer_id)
+        while not sync_customer(customer_id) and is_behind(customer_id) and time.monotonic() < patience:
+            time.sleep(0.1)
     except Exception:
         log.exception("Reading %s right after an operation failed; the worker will do it", customer_id)

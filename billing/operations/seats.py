@@ -22,7 +22,16 @@ from billing import mirror, stripe_api
 from billing.errors import OperationRefused, PreviewOutdated, StripeRefused
 from billing.metrics import recurring_amount, seat_item
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Intent, Operation, Settlement, Step, Trace, perform, performed
+from billing.operations.base import (
+    Intent,
+    Operation,
+    Settlement,
+    Step,
+    Trace,
+    in_progress,
+    perform,
+    performed,
+)
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -85,9 +94,14 @@ class SeatPreview:
         return self.credited + self.charged
 
     @property
+    def is_invoiced_now(self) -> bool:
+        """Whether an invoice is made at once; where nothing is prorated, there is nothing to invoice."""
+        return self.proration == Proration.INVOICE_NOW and any(line.is_proration for line in self.lines)
+
+    @property
     def waiting(self) -> int:
         """What earlier changes have put on the invoice that this one goes on, when it is made at once."""
-        if self.proration != Proration.INVOICE_NOW:
+        if not self.is_invoiced_now:
             return 0
         return sum(line.amount for line in self.lines if not line.is_proration)
 
@@ -138,7 +152,7 @@ def refuse_reason(organization: Organization) -> str | None:
     subscription = mirror.subscription(organization.stripe_subscription_id)
     if subscription is None:
         return _("This organization's subscription has not been read from Stripe yet.")
-    return _unchangeable(subscription)
+    return _unchangeable(subscription) or in_progress(_lock_key(subscription["id"]))
 
 
 def _unchangeable(subscription: StripeObject) -> str | None:
@@ -147,7 +161,7 @@ def _unchangeable(subscription: StripeObject) -> str | None:
         if ended is None:
             return _("This organization's subscription has ended, so its seats cannot be changed.")
         return _("This organization's subscription ended on %(date)s, so its seats cannot be changed.") % {
-            "date": formats.date_format(timezone.localtime(ended))
+            "date": formats.date_format(timezone.localtime(ended), "j M Y")
         }
     if subscription["status"] == "incomplete":
         return _(
@@ -217,7 +231,8 @@ def _preview(
         lines=lines,
         credited=sum(amount for amount in ours if amount < 0),
         charged=sum(amount for amount in ours if amount > 0),
-        due_now=invoice["amount_due"] if is_now and charges else 0,
+        # Where nothing is prorated (a trial, say) no invoice is made today; what Stripe shows is the next one.
+        due_now=invoice["amount_due"] if is_now and charges and ours else 0,
         invoice_total=invoice["total"],
         invoice_date=timezone.now() if is_now else from_unix(item.get("current_period_end")),
         recurring_before=recurring_amount(subscription),

@@ -152,7 +152,7 @@ def test_the_page_says_everything_about_an_event(support: Client) -> None:
     OperationStepFactory(event=event, name="update", answer={"id": "sub_secret_answer"})
     text = Page(support.get(event_page(event))).text
     for expected in (
-        "Seats changed",
+        "Change of seats",
         "Done",
         "8 → 12",
         "active → past due",

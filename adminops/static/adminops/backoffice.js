@@ -3,6 +3,9 @@
 
 document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
+    if (document.querySelector("[data-look-again]")) {
+        lookAgain();
+    }
 });
 
 // The theme hides the page until its script has run, and by then the browser has given up on autofocus.
@@ -13,6 +16,34 @@ document.addEventListener("alpine:initialized", () => {
         }
     });
 });
+
+// What Stripe tells of an act arrives a moment after it, so the page that shows the act looks again for a while.
+function lookAgain() {
+    const PAUSE_MS = 2000;
+    let left = 30;
+    const timer = setInterval(async () => {
+        if (document.hidden) {
+            return;
+        }
+        if (left-- === 0) {
+            clearInterval(timer);
+            return;
+        }
+        let fresh = null;
+        try {
+            const response = await fetch(window.location.href);
+            fresh = response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
+        } catch {
+            return; // the server is away for a moment; the next look will tell
+        }
+        document.querySelectorAll("[data-part]").forEach((part) => {
+            const now = fresh?.getElementById(part.id);
+            if (now && now.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) {
+                part.replaceChildren(...now.childNodes);
+            }
+        });
+    }, PAUSE_MS);
+}
 
 function followWithPreview(form) {
     const PAUSE_MS = 350;

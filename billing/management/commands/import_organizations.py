@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from billing.errors import StripeError
+from billing.errors import StripeError, StripeUnreachable
 from billing.importing import Imported, Outcome, import_organizations
 
 FINE, FAILED = 0, 2
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 if not json:
                     self.stdout.write(f"{len(taken):>6}  {_line(each, dry_run=dry_run)}")
         except StripeError as error:
-            failure = f"{error} ({error.detail})"
+            failure = str(error) if isinstance(error, StripeUnreachable) else f"{error} ({error.detail})"
         except KeyboardInterrupt:
             failure = "Stopped. Run it again to go on."
         outcomes = Counter(each.outcome for each in taken)

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from billing.errors import StripeError
+from billing.errors import StripeError, StripeUnreachable
 from webhooks.backfill import LISTED, Backfill, backfill_events
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 if not json and self.stdout.isatty():
                     self.stdout.write(f"{progress.read:>7} events read", ending="\r")
         except StripeError as error:
-            failure = f"{error} ({error.detail})"
+            failure = str(error) if isinstance(error, StripeUnreachable) else f"{error} ({error.detail})"
         if json:
             self._write_json(progress, failure)
         else:
