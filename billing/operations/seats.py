@@ -234,7 +234,7 @@ def _preview(
         # Where nothing is prorated (a trial, say) no invoice is made today; what Stripe shows is the next one.
         due_now=invoice["amount_due"] if is_now and charges and ours else 0,
         invoice_total=invoice["total"],
-        invoice_date=timezone.now() if is_now else from_unix(item.get("current_period_end")),
+        invoice_date=timezone.now() if is_now and ours else from_unix(item.get("current_period_end")),
         recurring_before=recurring_amount(subscription),
         recurring_after=recurring_amount(subscription, seats),
         interval=recurring.get("interval", ""),

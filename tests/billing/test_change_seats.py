@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -508,3 +509,37 @@ def test_metadata_with_a_nul_in_it_breaks_nothing(
 ) -> None:
     sandbox.client.v1.subscriptions.update(world.subscription, {"metadata": {"note": "a\x00b"}})
     assert changed(organization, 12).state == "done"
+
+
+def test_a_trial_is_charged_nothing_today_whatever_is_asked_for(sandbox: Sandbox) -> None:
+    client = sandbox.client
+    world = make_customer(sandbox)
+    client.v1.subscriptions.cancel(world.subscription)
+    trial = client.v1.subscriptions.create(
+        {
+            "customer": world.customer,
+            "items": [{"price": world.price, "quantity": 8}],
+            "trial_period_days": 14,
+        }
+    )
+    organization = make_organization(world)
+    assert organization.stripe_subscription_id == trial.id
+
+    preview = previewed(organization, 12, Proration.INVOICE_NOW)
+
+    assert (preview.credited, preview.charged, preview.due_now, preview.waiting) == (0, 0, 0, 0)
+    assert not preview.is_invoiced_now
+    assert change_seats(organization, preview=preview, actor=StaffFactory(), reason="grows").state == "done"
+
+
+def test_what_earlier_changes_left_waiting_is_told_apart_when_an_invoice_is_made_now(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    changed(organization, 10)
+    organization.refresh_from_db()
+    time.sleep(1.1)  # prorations are told apart by the second they were made in
+
+    preview = previewed(organization, 12, Proration.INVOICE_NOW)
+
+    assert preview.waiting > 0
+    assert preview.waiting + preview.prorated == preview.invoice_total == preview.due_now
