@@ -419,15 +419,15 @@ def test_a_preview_is_refused_when_a_colleague_was_a_moment_faster(
     sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, fast = previewed(organization, 10), previewed(organization, 12)
-    check = seats_module._preview
+    check = seats_module.preview_at
 
     def check_and_be_overtaken(*args: Any) -> SeatPreview:
         present = check(*args)
-        monkeypatch.setattr(seats_module, "_preview", check)
+        monkeypatch.setattr(seats_module, "preview_at", check)
         change_seats(organization, preview=fast, actor=StaffFactory(), reason="faster")
         return present
 
-    monkeypatch.setattr(seats_module, "_preview", check_and_be_overtaken)
+    monkeypatch.setattr(seats_module, "preview_at", check_and_be_overtaken)
     with pytest.raises(PreviewOutdated, match="colleague"):
         change_seats(organization, preview=slow, actor=StaffFactory(), reason="slower")
     assert seats_at_stripe(sandbox, world) == 12
