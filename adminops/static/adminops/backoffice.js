@@ -19,8 +19,8 @@ document.addEventListener("alpine:initialized", () => {
 
 // What Stripe tells of an act arrives a moment after it, so the page that shows the act looks again for a while.
 function lookAgain() {
-    const PAUSE_MS = 2000;
-    let left = 30;
+    const PAUSE_MS = 800;
+    let left = 60;
     const timer = setInterval(async () => {
         if (document.hidden) {
             return;
