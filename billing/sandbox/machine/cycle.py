@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from billing.sandbox.machine.invoices import HOUR, draft
-from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
+from billing.sandbox.machine.lines import pending_items, recurring_lines, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, method_for
 from billing.sandbox.machine.proration import credit
 from billing.sandbox.machine.status import ENDED, end
@@ -151,7 +151,8 @@ def cycle_invoice(
     if subscription["days_until_due"]:
         world.note(invoice["id"], days_until_due=subscription["days_until_due"])
     lines = sweep(world, invoice, pending)
-    lines += [recurring_line(world, invoice, subscription, item) for item in rolled]
+    for item in rolled:
+        lines += recurring_lines(world, invoice, subscription, item)
     set_lines(world, invoice, lines)
     return invoice
 

@@ -154,10 +154,10 @@ def _check_promotion(
         )
 
 
-def worth_of(items: list[Object]) -> int:
+def worth_of(world: World, items: list[Object]) -> int:
     """What a subscription's items cost for a whole period (minor units)."""
     return sum(
-        round_half_up(price_amount(each["price"], each["quantity"]))
+        round_half_up(price_amount(world, each["price"], each["quantity"]))
         for each in items
         if not is_metered(each["price"])
     )
@@ -172,7 +172,7 @@ def set_on_subscription(world: World, subscription: Object, given: list[dict[str
         customer,
         given,
         currency=subscription["currency"],
-        worth=worth_of(subscription["items"]["data"]),
+        worth=worth_of(world, subscription["items"]["data"]),
         present=old,
         subscription=subscription["id"],
     )
@@ -192,7 +192,7 @@ def on_item(
         world.get("customer", subscription["customer"]),
         given,
         currency=item["price"]["currency"],
-        worth=worth_of([item]),
+        worth=worth_of(world, [item]),
         param=f"{param}[discounts]",
         present=old,
         subscription=subscription["id"],

@@ -21,7 +21,7 @@ def add_items(world: World, subscription: Object, given: list[dict[str, Any]]) -
     for index, each in enumerate(given):
         price = _price(world, subscription, each, f"add_invoice_items[{index}]")
         quantity = each.get("quantity", 1)
-        amount = round_half_up(price_amount(price, quantity))
+        amount = round_half_up(price_amount(world, price, quantity))
         made = new_item(
             world,
             customer["id"],

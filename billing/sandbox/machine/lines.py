@@ -1,9 +1,17 @@
 """Lines of invoices: for whole periods, for what was pending, and the totals they make."""
 
+from fractions import Fraction
 from typing import Any
 
 from billing.sandbox.machine.discounts import use
-from billing.sandbox.machine.pricing import is_metered, line_description, price_amount, product_name
+from billing.sandbox.machine.pricing import (
+    is_metered,
+    line_description,
+    portion_description,
+    portions,
+    price_amount,
+    product_name,
+)
 from billing.sandbox.machine.reductions import discount_amounts, lines_reduced, pretax
 from billing.sandbox.money import round_half_up
 from billing.sandbox.table import Object
@@ -40,37 +48,70 @@ def line(
     return made
 
 
+def recurring_lines(
+    world: World, invoice: Object, subscription: Object, item: Object, *, free: bool = False
+) -> list[Object]:
+    """The lines for a whole period of an item, one unless its price has tiers; `free` for a trial."""
+    price, quantity = item["price"], item.get("quantity", 0)
+    if free or is_metered(price) or price["billing_scheme"] != "tiered":
+        return [recurring_line(world, invoice, subscription, item, free=free)]
+    lines = []
+    for portion in portions(world, price, quantity):
+        amount, words = (
+            Fraction(portion.unit or 0) * portion.units,
+            portion_description(world, price, portion),
+        )
+        fields = _of_item(subscription, item, portion.units, portion.unit or "0")
+        lines.append(line(world, invoice, amount=round_half_up(amount), description=words, **fields))
+        if portion.flat is not None:
+            amount, words = Fraction(portion.flat), portion_description(world, price, portion, flat=True)
+            fields = _of_item(subscription, item, 0, None)
+            lines.append(line(world, invoice, amount=round_half_up(amount), description=words, **fields))
+    _owe(world, invoice, item, lines)
+    return lines
+
+
 def recurring_line(
     world: World, invoice: Object, subscription: Object, item: Object, *, free: bool = False
 ) -> Object:
-    """The line for a whole period of an item; `free` for a trial. Remembers what was debited, for later credits."""
+    """One line for a whole period of an item."""
     price, quantity = item["price"], item.get("quantity", 0)
-    amount = 0 if free or is_metered(price) else round_half_up(price_amount(price, quantity))
-    start, end = item["current_period_start"], item["current_period_end"]
+    amount = 0 if free or is_metered(price) else round_half_up(price_amount(world, price, quantity))
     words = (
         f"Free trial for {quantity} × {product_name(world, price)}"
         if free
         else line_description(world, price, quantity)
     )
-    unit = "0" if free else price["unit_amount_decimal"]
-    made = line(
-        world,
-        invoice,
-        amount=amount,
-        description=words,
-        discounts=list(item["discounts"]),
-        period={"start": start, "end": end},
-        parent=line_parent(subscription["id"], item["id"]),
-        pricing=pricing(price, unit),
-        quantity=quantity,
-        quantity_decimal=str(quantity),
-        subscription=subscription["id"],
-        metadata=dict(subscription["metadata"]),
-    )
-    owed = {"price": price["id"], "quantity": quantity, "start": start, "end": end}
-    debits = [] if free or is_metered(price) else [{**owed, "invoice": invoice["id"], "line": made["id"]}]
-    world.note(item["id"], debits=debits)
+    fields = _of_item(subscription, item, quantity, "0" if free else price["unit_amount_decimal"])
+    made = line(world, invoice, amount=amount, description=words, **fields)
+    _owe(world, invoice, item, [] if free or is_metered(price) else [made])
     return made
+
+
+def _of_item(subscription: Object, item: Object, quantity: int, unit: str | None) -> Object:
+    return {
+        "discounts": list(item["discounts"]),
+        "period": {"start": item["current_period_start"], "end": item["current_period_end"]},
+        "parent": line_parent(subscription["id"], item["id"]),
+        "pricing": pricing(item["price"], unit),
+        "quantity": quantity,
+        "quantity_decimal": str(quantity),
+        "subscription": subscription["id"],
+        "metadata": dict(subscription["metadata"]),
+    }
+
+
+def _owe(world: World, invoice: Object, item: Object, lines: list[Object]) -> None:
+    """An item remembers what was debited for it, for later credits."""
+    debit = {
+        "price": item["price"]["id"],
+        "quantity": item.get("quantity", 0),
+        "start": item["current_period_start"],
+        "end": item["current_period_end"],
+        "invoice": invoice["id"],
+        "lines": [each["id"] for each in lines],
+    }
+    world.note(item["id"], debits=[debit] if lines else [])
 
 
 def line_parent(
@@ -180,7 +221,7 @@ def sweep(world: World, invoice: Object, items: list[Object]) -> list[Object]:
 def _debit_was_invoiced(world: World, item: str | None, invoice_item: str, invoice: str, line: str) -> None:
     debits = world.side.get(item or "", {}).get("debits", [])
     if any(debit.get("invoice_item") == invoice_item for debit in debits):
-        named = {"invoice": invoice, "line": line}
+        named = {"invoice": invoice, "lines": [line]}
         world.note(
             item or "", debits=[d | named if d.get("invoice_item") == invoice_item else d for d in debits]
         )

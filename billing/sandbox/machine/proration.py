@@ -18,10 +18,17 @@ from billing.sandbox.world import World
 
 
 def share(
-    price: Object, quantity: int, *, start: int, end: int, at: int, kept: Fraction = Fraction(1)
+    world: World,
+    price: Object,
+    quantity: int,
+    *,
+    start: int,
+    end: int,
+    at: int,
+    kept: Fraction = Fraction(1),
 ) -> int:
     """Minor units of a price and quantity for what remains of a period, of which discounts left a share."""
-    return round_half_up(price_amount(price, quantity) * kept * Fraction(end - at, end - start))
+    return round_half_up(price_amount(world, price, quantity) * kept * Fraction(end - at, end - start))
 
 
 def whole_start(world: World, item: Object) -> int:
@@ -45,10 +52,12 @@ def credit(world: World, subscription: Object, item: Object, at: int) -> list[Ob
             continue
         price = world.get("price", debit["price"])
         credited = None
-        if "line" in debit:
-            credited = {"invoice": debit["invoice"], "invoice_line_items": [debit["line"]]}
+        if "lines" in debit:
+            credited = {"invoice": debit["invoice"], "invoice_line_items": debit["lines"]}
         kept = Fraction(debit.get("kept", "1"))
-        amount = -share(price, debit["quantity"], start=debit["start"], end=debit["end"], at=at, kept=kept)
+        amount = -share(
+            world, price, debit["quantity"], start=debit["start"], end=debit["end"], at=at, kept=kept
+        )
         words = f"Unused time on {proration_name(world, price, debit['quantity'])} after {day_name(at)}"
         made.append(
             _pending(
@@ -72,8 +81,8 @@ def charge(world: World, subscription: Object, item: Object, at: int) -> list[Ob
         return []
     quantity = item["quantity"]
     reduced = _reduced(world, subscription, subscription["items"]["data"])[item["id"]]
-    amount = share(price, quantity, start=start, end=end, at=at, kept=reduced.kept)
-    off = share(price, quantity, start=start, end=end, at=at) - amount
+    amount = share(world, price, quantity, start=start, end=end, at=at, kept=reduced.kept)
+    off = share(world, price, quantity, start=start, end=end, at=at) - amount
     words = f"Remaining time on {proration_name(world, price, quantity)} after {day_name(at)}"
     made = _pending(world, subscription, item, price, quantity, amount, words, at, end, None)
     if reduced.taken:

@@ -93,7 +93,7 @@ def items_reduced(world: World, items: list[Object], discounts: list[str]) -> di
     """What each item costs for a whole period under discounts, by the item's id."""
     things = {
         item["id"]: Reducible(
-            amount=round_half_up(price_amount(item["price"], item["quantity"])),
+            amount=round_half_up(price_amount(world, item["price"], item["quantity"])),
             product=item["price"]["product"],
             own=item["discounts"],
         )
@@ -129,7 +129,7 @@ def lines_reduced(
         used.update(_used_by_proration(world, line))
         amounts = discount_amounts(thing.taken)
         reduced.append({**line, "discount_amounts": amounts, "pretax_credit_amounts": pretax(amounts)})
-        _keep_share(world, line, thing)
+    _keep_shares(world, lines, things)
     return reduced, totals, used
 
 
@@ -143,16 +143,25 @@ def pretax(amounts: list[Object]) -> list[Object]:
     return [{**each, "type": "discount"} for each in amounts]
 
 
-def _keep_share(world: World, line: Object, thing: Reducible) -> None:
-    """An item remembers what share of its price was really debited, for later credits."""
-    details = (line["parent"] or {}).get("subscription_item_details")
-    if not details or details["proration"]:
-        return
-    item = details["subscription_item"]
-    debits = world.side.get(item, {}).get("debits", [])
-    if any(debit.get("line") == line["id"] for debit in debits):
-        kept = str(thing.kept)
-        world.note(item, debits=[{**d, "kept": kept} if d.get("line") == line["id"] else d for d in debits])
+def _keep_shares(world: World, lines: list[Object], things: list[Reducible]) -> None:
+    """Items remember what share of their prices was really debited, for later credits."""
+    of_item: dict[str, dict[str, Reducible]] = {}
+    for line, thing in zip(lines, things, strict=True):
+        details = (line["parent"] or {}).get("subscription_item_details")
+        if details and not details["proration"]:
+            of_item.setdefault(details["subscription_item"], {})[line["id"]] = thing
+    for item, by_line in of_item.items():
+        debits = world.side.get(item, {}).get("debits", [])
+        kept = [[by_line[id] for id in debit.get("lines", ()) if id in by_line] for debit in debits]
+        if any(kept):
+            shares = [{**d, "kept": str(_kept(k))} if k else d for d, k in zip(debits, kept, strict=True)]
+            world.note(item, debits=shares)
+
+
+def _kept(things: list[Reducible]) -> Fraction:
+    """What discounts left of all of them."""
+    whole = sum(thing.amount for thing in things)
+    return sum(thing.kept * thing.amount for thing in things) / whole if whole else things[0].kept
 
 
 def _used_by_proration(world: World, line: Object) -> list[str]:

@@ -8,7 +8,7 @@ from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_t
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.invoices import HOUR, draft
-from billing.sandbox.machine.lines import pending_items, recurring_line, set_lines, sweep
+from billing.sandbox.machine.lines import pending_items, recurring_lines, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.status import ENDED
@@ -304,7 +304,7 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
         if "began" in world.side[item["id"]]:
             lines.append(stub_line(world, invoice, subscription, item))
         else:
-            lines.append(recurring_line(world, invoice, subscription, item, free=trialing))
+            lines += recurring_lines(world, invoice, subscription, item, free=trialing)
     set_lines(world, invoice, lines)
     world.emit("invoice.created", invoice)
     if subscription["collection_method"] == "send_invoice" or params.get("first_draft"):

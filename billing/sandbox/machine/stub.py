@@ -12,7 +12,7 @@ def stub_line(world: World, invoice: Object, subscription: Object, item: Object)
     side, price, quantity = world.side[item["id"]], item["price"], item.get("quantity", 0)
     start, end = item["current_period_start"], item["current_period_end"]
     began = whole_start(world, item)
-    amount = 0 if side["free"] else share(price, quantity, start=began, end=end, at=start)
+    amount = 0 if side["free"] else share(world, price, quantity, start=began, end=end, at=start)
     debits = [] if side["free"] else [{**debit, "start": began} for debit in side["debits"]]
     world.note(item["id"], debits=debits)
     return {**made, "amount": amount, "subtotal": amount}

@@ -7,6 +7,7 @@ from billing.sandbox.errors import invalid, malformed
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE_BY_TIME, page
+from billing.sandbox.machine.pricing import tiers_of
 from billing.sandbox.money import KNOWN
 from billing.sandbox.params import (
     boolean,
@@ -68,7 +69,7 @@ def amounts(params: dict[str, Any], stem: str) -> tuple[int | None, str | None]:
 @includable("price", "tiers")
 def shown_tiers(world: World, price: Object) -> object:
     """The tiers of a price, which a price per unit has none of."""
-    return price.get("tiers")
+    return tiers_of(world, price)
 
 
 def new_price(world: World, params: dict[str, Any], product: str) -> Object:
@@ -114,7 +115,7 @@ def new_price(world: World, params: dict[str, Any], product: str) -> Object:
         "unit_amount_decimal": exact if scheme == "per_unit" else None,
     }
     if scheme == "tiered":
-        price["tiers"] = [_tier(tier) for tier in tiers or []]
+        world.note(price["id"], tiers=[_tier(tier) for tier in tiers or []])
     world.insert(price)
     world.emit("price.created", price)
     return price
