@@ -65,6 +65,32 @@ def test_a_yearly_price_in_yen_counts_a_twelfth_a_month(sandbox: Sandbox) -> Non
     assert (organization.mrr, organization.currency, organization.interval) == (14_500, "jpy", "year")
 
 
+def test_a_price_in_tiers_is_read_with_its_tiers(sandbox: Sandbox) -> None:
+    price = sandbox.client.v1.prices.create(
+        {
+            "currency": "usd",
+            "billing_scheme": "tiered",
+            "tiers_mode": "graduated",
+            "tiers": [
+                {"up_to": 5, "unit_amount": 1000, "flat_amount": 300},
+                {"up_to": "inf", "unit_amount": 800},
+            ],
+            "recurring": {"interval": "month"},
+            "product_data": {"name": "Team"},
+        }
+    )
+    world = make_customer(sandbox, seats=8, price=price.id)
+    organization = make_organization(world)
+    assert organization.mrr == 5 * 1000 + 300 + 3 * 800
+
+    sandbox.client.v1.subscriptions.update(world.subscription, {"items": [{"id": world.item, "quantity": 9}]})
+    request_sync(world.customer, [world.subscription])
+    sync_customer(world.customer)
+
+    organization.refresh_from_db()
+    assert organization.mrr == 5 * 1000 + 300 + 4 * 800
+
+
 def test_waiting_events_are_done_once_their_object_was_read(sandbox: Sandbox) -> None:
     world = make_customer(sandbox)
     organization = make_organization(world)
