@@ -70,7 +70,7 @@ def _expand(world: World, obj: Object, parts: list[str], path: str) -> Object:
 
 
 def resolve(world: World, id: str) -> Object | None:
-    """The object an id names, by its prefix; what was deleted shows as deleted."""
+    """The object an id names, by its prefix; what was deleted shows as deleted, what a preview made as it was there."""
     kind = PREFIXES.get(id[: id.rfind("_") + 1])
     found = world.find(kind, id) if kind else None
     if found is None:
@@ -78,4 +78,5 @@ def resolve(world: World, id: str) -> Object | None:
             (t.objects[id] for t in (world.tables["product"], world.tables["coupon"]) if id in t.objects),
             None,
         )
-    return found or world.deleted.get(id) or world.side.get(id, {}).get("coupon")
+    found = found or world.deleted.get(id) or world.rehearsed.get(id)
+    return found or world.side.get(id, {}).get("coupon")

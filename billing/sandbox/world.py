@@ -57,6 +57,9 @@ class World:
         self.sequence = 0
         self.changes = 0  # grows with every commit, so that whoever saves knows when to
         self.request: Object | None = None
+        self.rehearsed: dict[
+            str, Object
+        ] = {}  # what a rehearsal in this request made: its answer may name it
         self.on_commit: Callable[[list[Object]], None] = lambda events: None
         self._moments: dict[str, int] = {}
         self._journal: list[tuple[Any, ...]] = []
@@ -208,7 +211,7 @@ class World:
         else:
             self._commit()
         finally:
-            self.request = None
+            self.request, self.rehearsed = None, {}
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -217,6 +220,8 @@ class World:
         try:
             yield
         finally:
+            made = (entry[1] for entry in self._journal[mark:] if entry[0] == "insert")
+            self.rehearsed = {obj["id"]: dict(obj) for obj in made}
             self._roll_back(mark)
 
     def _roll_back(self, mark: int) -> None:

@@ -224,3 +224,15 @@ def test_a_customers_discount_reduces_what_has_none_of_its_own(sandbox, api, sho
     assert (gone.deleted, api.customers.retrieve(customer.id).discount) == (True, None)
     told = [event.type for event in api.events.list({"types": ["customer.discount.created"]}).data]
     assert len(told) == 2
+
+
+def test_a_preview_shows_the_discount_that_it_would_redeem(api, shop):
+    coupon = api.coupons.create({"percent_off": 20, "duration": "forever"})
+    subscription = shop.subscription(price=shop.price(1000))
+    expand = ["discounts.source.coupon", "total_discount_amounts.discount"]
+    for of in ({"subscription": subscription.id}, {"customer": subscription.customer}):
+        preview = api.invoices.create_preview({**of, "discounts": [{"coupon": coupon.id}], "expand": expand})
+        (shown,) = preview.discounts
+        assert (shown.object, shown.source.coupon.percent_off) == ("discount", 20)
+        assert preview.total_discount_amounts[0].discount.id == shown.id
+    assert api.coupons.retrieve(coupon.id).times_redeemed == 0
