@@ -161,7 +161,8 @@ def _keep_shares(world: World, lines: list[Object], things: list[Reducible]) -> 
 def _kept(things: list[Reducible]) -> Fraction:
     """What discounts left of all of them."""
     whole = sum(thing.amount for thing in things)
-    return sum(thing.kept * thing.amount for thing in things) / whole if whole else things[0].kept
+    left = sum((thing.kept * thing.amount for thing in things), Fraction(0))
+    return left / whole if whole else things[0].kept
 
 
 def _used_by_proration(world: World, line: Object) -> list[str]:
