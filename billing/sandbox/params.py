@@ -18,13 +18,23 @@ LARGEST = 2**53
 METADATA_KEYS = 50
 
 
-def text(value: Any, name: str) -> Any:
-    """Any string."""
-    if not isinstance(value, str):
-        raise malformed(f"Invalid string: {value}", param=name, code="parameter_invalid_string_empty")
-    if len(value) > 5000:
-        raise malformed(f"Invalid string: {name} must be at most 5000 characters", param=name)
-    return value or None
+def text_of(most: int) -> Parser:
+    """A string of so many characters at most."""
+
+    def parse(value: Any, name: str) -> Any:
+        if not isinstance(value, str):
+            raise malformed(f"Invalid string: {value}", param=name, code="parameter_invalid_string_empty")
+        if len(value) > most:
+            raise malformed(
+                f"Invalid string: {value[:10]}...{value[-10:]}; must be at most {most} characters", param=name
+            )
+        return value or None
+
+    parse.__dict__["most"] = most
+    return parse
+
+
+text = text_of(5000)
 
 
 def integer(value: Any, name: str) -> Any:

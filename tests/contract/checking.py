@@ -125,20 +125,38 @@ def _undescribed(shape: dict[str, Any], schema: Schema, prefix: str) -> Iterator
         if name not in described:
             yield f"Stripe does not take {full}"
             continue
+        for most, item in _lengths(parser):
+            described_as = {
+                each["maxLength"]
+                for one in described[name]
+                for each in _items(one, item)
+                if "maxLength" in each
+            }
+            if described_as and most not in described_as:
+                yield f"{full} may have {max(described_as)} characters, not {most}"
         for inner, item in _shapes(parser):
             schemas = [each for one in described[name] for each in _items(one, item)]
             yield from _undescribed(inner, {"anyOf": schemas}, full)
 
 
-def _shapes(parser: Any, listed: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
+def _shapes(parser: Any) -> Iterator[tuple[dict[str, Any], bool]]:
     """The nested shapes in a parser, and whether each is that of a list's items."""
-    if isinstance(parser, dict):
-        yield parser, listed
+    return ((each, listed) for each, listed in _within(parser) if isinstance(each, dict))
+
+
+def _lengths(parser: Any) -> Iterator[tuple[int, bool]]:
+    """How long a text may be by each parser of texts in a parser, and whether it is that of a list's items."""
+    return ((each.most, listed) for each, listed in _within(parser) if hasattr(each, "most"))
+
+
+def _within(parser: Any, listed: bool = False) -> Iterator[tuple[Any, bool]]:
+    """A parser and those it is made of, not going into shapes."""
+    yield parser, listed
     for cell in getattr(parser, "__closure__", None) or ():
         value = cell.cell_contents
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, dict) or callable(each):
-                yield from _shapes(each, listed or "list_of" in getattr(parser, "__qualname__", ""))
+                yield from _within(each, listed or "list_of" in getattr(parser, "__qualname__", ""))
 
 
 def _items(schema: Schema, listed: bool) -> list[Schema]:

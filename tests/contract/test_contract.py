@@ -2,7 +2,10 @@
 
 import pytest
 
+from billing.sandbox.params import list_of, required, text, text_of
+from billing.sandbox.routing import Endpoint
 from tests.contract import application
+from tests.contract.checking import undescribed
 from tests.contract.description import JSON, VERSION, Description, translated
 from tests.contract.live import differences, refusal
 from tests.contract.stage import Step
@@ -19,10 +22,13 @@ CUSTOMER = {
     },
 }
 COUPON = {"type": "object", "properties": {"id": {"type": "string"}, "percent_off": {"type": "number"}}}
+ABSENT = object()
 PARAMS = {
     "type": "object",
     "properties": {
         "balance": {"type": "integer"},
+        "name": {"type": "string", "maxLength": 256},
+        "notes": {"type": "array", "items": {"type": "string", "maxLength": 40}},
         "enabled_events": {"items": {"enum": ["customer.updated"]}},
     },
 }
@@ -53,13 +59,16 @@ def description() -> Description:
         ({"coupon": {"id": "half", "percent_off": 50}}, None),
         ({"coupon": {"id": 5}}, "coupon.id: 5 is not of type 'string'"),
         ({"balance": None}, "balance: None is not of type 'integer'"),
+        ({"id": ABSENT}, ": 'id' is a required property"),
         ({"colour": "red"}, ": Additional properties are not allowed ('colour' was unexpected)"),
         ({"object": "cus"}, "object: 'cus' is not one of ['customer']"),
     ],
 )
 def test_a_reply_is_held_to_types_nulls_expansions_and_names(description, answer, problem):
     operation = description.operation("POST", "/v1/customers/{}")
-    found = description.problems_of_reply(operation, 200, {"id": "cus_1", "object": "customer", **answer})
+    answer = {"id": "cus_1", "object": "customer", **answer}
+    sent = {name: value for name, value in answer.items() if value is not ABSENT}
+    found = description.problems_of_reply(operation, 200, sent)
     assert found == ([problem] if problem else [])
 
 
@@ -69,6 +78,21 @@ def test_a_reply_is_held_to_types_nulls_expansions_and_names(description, answer
 def test_a_request_is_held_to_what_a_form_can_say(description, params, valid):
     operation = description.operation("POST", "/v1/customers/{}")
     assert (description.problems_of_request(operation, params) == []) is valid
+
+
+@pytest.mark.parametrize(
+    ("shape", "problems"),
+    [
+        ({"name": text_of(256), "notes": list_of(text_of(40))}, []),
+        ({"name": required(text)}, ["name may have 256 characters, not 5000"]),
+        ({"notes": list_of(text_of(41))}, ["notes may have 40 characters, not 41"]),
+        ({"colour": text}, ["Stripe does not take colour"]),
+    ],
+)
+def test_what_an_endpoint_takes_is_held_to_names_and_lengths(description, shape, problems):
+    operation = description.operation("POST", "/v1/customers/{}")
+    declared = Endpoint("POST", "/v1/customers/{}", shape, lambda call: {})
+    assert list(undescribed(declared, operation)) == problems
 
 
 def test_the_paths_that_the_application_names_are_found_with_their_methods():

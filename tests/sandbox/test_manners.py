@@ -45,6 +45,17 @@ def test_parameters_are_checked_by_name_and_type(api, params, code, param):
     assert (error.http_status, error.code, error.param) == (400, code, param)
 
 
+def test_a_text_that_is_too_long_is_refused_with_its_ends(api, shop):
+    name = f"Lighthouse{' and' * 80} Northwind"
+    error = refused(api.customers.create, {"name": name})
+    assert (error.http_status, error.param) == (400, "name")
+    assert error.user_message == "Invalid string: Lighthouse... Northwind; must be at most 256 characters"
+    assert api.customers.create({"name": name[:256]}).name == name[:256]
+    settings = {"default_settings": {"description": "d" * 501}}
+    error = refused(api.subscription_schedules.create, {"customer": shop.customer().id, **settings})
+    assert error.param == "default_settings[description]"
+
+
 def test_a_missing_parameter_is_named(api):
     error = refused(api.prices.create, {"unit_amount": 100})
     assert (error.code, error.param) == ("parameter_missing", "currency")

@@ -17,6 +17,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.prices import currency_code
 from billing.sandbox.routing import Call, endpoint
@@ -61,7 +62,7 @@ def percentage(value: Any, name: str) -> float | int:
     id=text,
     max_redemptions=positive,
     metadata=metadata,
-    name=text,
+    name=text_of(40),
     percent_off=percentage,
     redeem_by=integer,
 )
@@ -121,7 +122,7 @@ def retrieve_coupon(call: Call) -> Object:
     return call.find("coupon")
 
 
-@endpoint("POST", "/v1/coupons/{}", currency_options=OPTIONS, metadata=metadata, name=text)
+@endpoint("POST", "/v1/coupons/{}", currency_options=OPTIONS, metadata=metadata, name=text_of(40))
 def update_coupon(call: Call) -> Object:
     """Change what people read of a coupon, or add currencies; never what it takes off."""
     world, coupon, params = call.world, call.find("coupon"), dict(call.params)

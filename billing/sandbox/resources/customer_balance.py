@@ -3,7 +3,7 @@
 from billing.sandbox.errors import invalid, missing
 from billing.sandbox.listing import PAGE_BY_TIME, page
 from billing.sandbox.machine.invoices import move_balance
-from billing.sandbox.params import integer, merged, metadata, required, text
+from billing.sandbox.params import integer, merged, metadata, required, text, text_of
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 
@@ -22,7 +22,7 @@ def list_balance_transactions(call: Call) -> Object:
     "/v1/customers/{}/balance_transactions",
     amount=required(integer),
     currency=required(text),
-    description=text,
+    description=text_of(350),
     metadata=metadata,
 )
 def create_balance_transaction(call: Call) -> Object:
@@ -54,7 +54,7 @@ def retrieve_balance_transaction(call: Call) -> Object:
     return _found(call)
 
 
-@endpoint("POST", "/v1/customers/{}/balance_transactions/{}", description=text, metadata=metadata)
+@endpoint("POST", "/v1/customers/{}/balance_transactions/{}", description=text_of(350), metadata=metadata)
 def update_balance_transaction(call: Call) -> Object:
     """Change a movement's words; what it moved stays."""
     moved, params = _found(call), dict(call.params)

@@ -16,6 +16,7 @@ from billing.sandbox.params import (
     metadata,
     positive,
     text,
+    text_of,
 )
 from billing.sandbox.resources.payment_methods import attach, detach
 from billing.sandbox.routing import Call, endpoint
@@ -28,7 +29,7 @@ FIELDS: dict[str, Any] = {
     "address": ADDRESS,
     "balance": integer,
     "description": text,
-    "email": text,
+    "email": text_of(512),
     "invoice_prefix": text,
     "invoice_settings": {
         "custom_fields": anything,
@@ -37,9 +38,9 @@ FIELDS: dict[str, Any] = {
         "rendering_options": anything,
     },
     "metadata": metadata,
-    "name": text,
+    "name": text_of(256),
     "next_invoice_sequence": positive,
-    "phone": text,
+    "phone": text_of(20),
     "preferred_locales": list_of(text),
     "shipping": {"address": ADDRESS, "name": text, "phone": text},
     "tax_exempt": choice("exempt", "none", "reverse", ""),
@@ -167,7 +168,7 @@ def remove_customer(world: World, customer: Object) -> Object:
     return world.remove(customer, remembered=True)
 
 
-@endpoint("GET", "/v1/customers", **PAGE_BY_TIME, email=text, test_clock=text)
+@endpoint("GET", "/v1/customers", **PAGE_BY_TIME, email=text_of(512), test_clock=text)
 def list_customers(call: Call) -> Object:
     """Customers, newest first; by email, exactly as written."""
     clock = call.params.get("test_clock")

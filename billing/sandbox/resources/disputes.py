@@ -3,9 +3,15 @@
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE_BY_TIME, page
 from billing.sandbox.machine.disputes import TEXTS, close, submit
-from billing.sandbox.params import boolean, merged, metadata, text
+from billing.sandbox.params import boolean, merged, metadata, text, text_of
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
+
+LONG = (
+    "access_activity_log cancellation_policy_disclosure cancellation_rebuttal duplicate_charge_explanation "
+    "product_description refund_policy_disclosure refund_refusal_explanation uncategorized_text"
+).split()
+EVIDENCE = {**dict.fromkeys(TEXTS, text), **dict.fromkeys(LONG, text_of(20_000))}
 
 
 @endpoint("GET", "/v1/disputes/{}")
@@ -14,7 +20,7 @@ def retrieve_dispute(call: Call) -> Object:
     return call.find("dispute")
 
 
-@endpoint("POST", "/v1/disputes/{}", evidence=dict.fromkeys(TEXTS, text), metadata=metadata, submit=boolean)
+@endpoint("POST", "/v1/disputes/{}", evidence=EVIDENCE, metadata=metadata, submit=boolean)
 def update_dispute(call: Call) -> Object:
     """Add evidence, which is sent to the bank unless `submit` is false."""
     world, params, dispute = call.world, call.params, call.find("dispute")

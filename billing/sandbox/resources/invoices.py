@@ -26,6 +26,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.discounts import DISCOUNTS, on_invoice
 from billing.sandbox.resources.prices import currency_code
@@ -39,13 +40,13 @@ FIELDS: dict[str, Any] = {
     "collection_method": choice("charge_automatically", "send_invoice"),
     "days_until_due": positive,
     "default_payment_method": text,
-    "description": text,
+    "description": text_of(1500),
     "discounts": DISCOUNTS,
     "due_date": integer,
     "footer": text,
     "metadata": metadata,
     "custom_fields": anything,
-    "statement_descriptor": text,
+    "statement_descriptor": text_of(22),
 }
 
 

@@ -18,6 +18,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.charges import change_words
 from billing.sandbox.resources.payment_methods import new_method
@@ -46,7 +47,7 @@ UNEXPECTED = "payment_intent_unexpected_state"
     confirm=boolean,
     currency=required(currency_code),
     customer=text,
-    description=text,
+    description=text_of(1000),
     error_on_requires_action=boolean,
     metadata=metadata,
     off_session=OFF_SESSION,
@@ -88,7 +89,7 @@ def retrieve_payment_intent(call: Call) -> Object:
     return call.find("payment_intent")
 
 
-@endpoint("POST", "/v1/payment_intents/{}", description=text, metadata=metadata, receipt_email=text)
+@endpoint("POST", "/v1/payment_intents/{}", description=text_of(1000), metadata=metadata, receipt_email=text)
 def update_payment_intent(call: Call) -> Object:
     """Change what people read of a payment intent."""
     return change_words(call, call.find("payment_intent"))

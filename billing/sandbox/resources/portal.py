@@ -4,7 +4,7 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
-from billing.sandbox.params import anything, choice, list_of, natural, required, text
+from billing.sandbox.params import anything, choice, list_of, natural, required, text, text_of
 from billing.sandbox.resources.portal_configurations import default_configuration
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
@@ -14,7 +14,7 @@ KIND = "billing_portal.session"
 FLOWS = ("payment_method_update", "subscription_cancel", "subscription_update", "subscription_update_confirm")
 FLOW: dict[str, Any] = {
     "after_completion": {
-        "hosted_confirmation": {"custom_message": text},
+        "hosted_confirmation": {"custom_message": text_of(500)},
         "redirect": {"return_url": required(text)},
         "type": required(choice("hosted_confirmation", "portal_homepage", "redirect")),
     },

@@ -4,7 +4,17 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, page
-from billing.sandbox.params import anything, boolean, choice, list_of, merged, metadata, required, text
+from billing.sandbox.params import (
+    anything,
+    boolean,
+    choice,
+    list_of,
+    merged,
+    metadata,
+    required,
+    text,
+    text_of,
+)
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -40,12 +50,12 @@ FEATURES: dict[str, Any] = {
     },
 }
 FIELDS: dict[str, Any] = {
-    "business_profile": {"headline": text, "privacy_policy_url": text, "terms_of_service_url": text},
+    "business_profile": {"headline": text_of(60), "privacy_policy_url": text, "terms_of_service_url": text},
     "default_return_url": text,
     "features": FEATURES,
     "login_page": {"enabled": required(boolean)},
     "metadata": metadata,
-    "name": text,
+    "name": text_of(256),
 }
 OFF: Object = {
     "customer_update": {"allowed_updates": [], "enabled": False},

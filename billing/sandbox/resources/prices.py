@@ -21,6 +21,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.products import create_product
 from billing.sandbox.routing import Call, endpoint
@@ -139,7 +140,7 @@ def _tier(given: dict[str, Any]) -> Object:
     active=boolean,
     billing_scheme=choice("per_unit", "tiered"),
     currency=required(currency_code),
-    lookup_key=text,
+    lookup_key=text_of(200),
     metadata=metadata,
     nickname=text,
     product=text,
@@ -148,7 +149,7 @@ def _tier(given: dict[str, Any]) -> Object:
         "name": required(text),
         "metadata": metadata,
         "active": boolean,
-        "unit_label": text,
+        "unit_label": text_of(12),
     },
     recurring=RECURRING,
     tax_behavior=choice("exclusive", "inclusive", "unspecified"),
@@ -191,7 +192,7 @@ def retrieve_price(call: Call) -> Object:
     "POST",
     "/v1/prices/{}",
     active=boolean,
-    lookup_key=text,
+    lookup_key=text_of(200),
     metadata=metadata,
     nickname=text,
     tax_behavior=choice("exclusive", "inclusive", "unspecified"),

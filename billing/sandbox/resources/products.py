@@ -4,20 +4,20 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE_BY_TIME, page
-from billing.sandbox.params import boolean, list_of, merged, metadata, required, text
+from billing.sandbox.params import boolean, list_of, merged, metadata, required, text, text_of
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 
 FIELDS: dict[str, Any] = {
     "active": boolean,
-    "description": text,
+    "description": text_of(40_000),
     "images": list_of(text),
     "marketing_features": list_of({"name": required(text)}),
     "metadata": metadata,
     "shippable": boolean,
-    "statement_descriptor": text,
+    "statement_descriptor": text_of(22),
     "tax_code": text,
-    "unit_label": text,
+    "unit_label": text_of(12),
     "url": text,
 }
 

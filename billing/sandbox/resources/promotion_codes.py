@@ -5,7 +5,17 @@ from typing import Any
 from billing.sandbox.errors import invalid, malformed
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE_BY_TIME, page
-from billing.sandbox.params import boolean, choice, integer, merged, metadata, positive, required, text
+from billing.sandbox.params import (
+    boolean,
+    choice,
+    integer,
+    merged,
+    metadata,
+    positive,
+    required,
+    text,
+    text_of,
+)
 from billing.sandbox.resources.coupons import by_currency
 from billing.sandbox.resources.prices import currency_code
 from billing.sandbox.routing import Call, endpoint
@@ -31,7 +41,7 @@ def same_code(world: World, code: str, customer: str | None) -> Object | None:
     "POST",
     "/v1/promotion_codes",
     active=boolean,
-    code=text,
+    code=text_of(500),
     customer=text,
     expires_at=integer,
     max_redemptions=positive,

@@ -26,6 +26,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.discounts import DISCOUNTS
 from billing.sandbox.resources.subscriptions import PRICE_DATA, PRORATION
@@ -39,7 +40,7 @@ DEFAULTS = {
     "billing_cycle_anchor": choice("automatic", "phase_start"),
     "collection_method": COLLECTION,
     "default_payment_method": text,
-    "description": text,
+    "description": text_of(500),
     "invoice_settings": INVOICE_SETTINGS,
 }
 ITEM = {
@@ -53,7 +54,7 @@ NEW_PHASE: dict[str, Any] = {
     "billing_cycle_anchor": choice("automatic", "phase_start"),
     "collection_method": COLLECTION,
     "default_payment_method": text,
-    "description": text,
+    "description": text_of(500),
     "discounts": DISCOUNTS,
     "duration": {
         "interval": required(choice("day", "month", "week", "year")),

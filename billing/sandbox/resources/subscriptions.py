@@ -21,6 +21,7 @@ from billing.sandbox.params import (
     positive,
     required,
     text,
+    text_of,
 )
 from billing.sandbox.resources.discounts import DISCOUNTS
 from billing.sandbox.resources.prices import RECURRING, currency_code
@@ -74,7 +75,7 @@ FIELDS: dict[str, Any] = {
     "collection_method": choice("charge_automatically", "send_invoice"),
     "days_until_due": positive,
     "default_payment_method": text,
-    "description": text,
+    "description": text_of(500),
     "discounts": DISCOUNTS,
     "metadata": metadata,
     "off_session": boolean,

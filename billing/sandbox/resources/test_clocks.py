@@ -4,7 +4,7 @@ from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, page
 from billing.sandbox.machine.cycle import items_of
 from billing.sandbox.machine.status import ENDED
-from billing.sandbox.params import integer, required, text
+from billing.sandbox.params import integer, required, text_of
 from billing.sandbox.periods import DAY
 from billing.sandbox.resources.customers import remove_customer
 from billing.sandbox.routing import Call, endpoint
@@ -15,7 +15,7 @@ KIND = "test_helpers.test_clock"
 LONGEST = {"day": DAY, "week": 7 * DAY, "month": 31 * DAY, "year": 366 * DAY}
 
 
-@endpoint("POST", "/v1/test_helpers/test_clocks", frozen_time=required(integer), name=text)
+@endpoint("POST", "/v1/test_helpers/test_clocks", frozen_time=required(integer), name=text_of(300))
 def create_clock(call: Call) -> Object:
     """A clock that stands still at a moment."""
     world, now = call.world, call.world.now()
