@@ -1,13 +1,12 @@
-"""Everything staff can do to an organization, one row each.
+"""Everything staff can do, one row each.
 
-A row here is all an operation needs from the face: its button on the customer page, its address, its permission and
-its limit follow from it. What it does is its function in `billing/operations/`; what it asks and shows, its
-`Operation` in `adminops/pages/`.
+A row here is all an operation needs from the face: its button, its address, its limit and its page follow from it;
+its permission and what it does are its `Operation` in `billing/operations/`, what it asks and shows its
+`OperationPage` in `adminops/pages/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,72 +14,81 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages.operation import Operation
-from adminops.pages.seats import ChangeSeats
-from billing.operations import seats
+from adminops.pages.operation import OperationPage
+from adminops.pages.seats import ChangeSeatsPage
+from billing.models import SubscriptionEvent
+from billing.operations.base import Operation, Subject
 from billing.stripe_api import configuration_problem
 from organizations.models import Organization
 
 
 @dataclass(frozen=True)
 class StaffAction:
-    """One thing staff can do to an organization."""
+    """One thing staff can do to an organization or to an event of the ledger."""
 
-    name: str
-    """Names the address (`admin:organizations_organization_<name>`) and the counter of the limit."""
     label: str | Promise
     icon: str
-    permission: str
     rate: str
     """How often one person may apply it, as django-ratelimit writes it."""
     path: str
-    operation: type[Operation[Any]]
-    refuse_reason: Callable[[Organization], str | None]
-    """Why it cannot be done to this organization now, in a sentence, from our own rows; None when it can."""
-    calls_stripe: bool = True
+    page: type[OperationPage[Any, Any, Any]]
+    subject_class: type[Organization] | type[SubscriptionEvent] = Organization
+
+    @property
+    def operation(self) -> Operation[Any, Any, Any]:
+        """What it does."""
+        return self.page.operation
+
+    @property
+    def name(self) -> str:
+        """Names the address (`admin:organizations_organization_<name>`) and the counter of the limit."""
+        return self.operation.type
+
+    @property
+    def permission(self) -> str:
+        return self.operation.permission
 
     @property
     def url_name(self) -> str:
-        return f"organizations_organization_{self.name}"
+        options = self.subject_class._meta
+        return f"{options.app_label}_{options.model_name}_{self.name}"
 
-    def url(self, organization: Organization) -> str:
-        """The page of this action for an organization."""
-        return reverse(f"admin:{self.url_name}", args=[organization.pk])
+    def url(self, subject: Subject) -> str:
+        """The page of this action for a subject."""
+        return reverse(f"admin:{self.url_name}", args=[subject.pk])
 
-    def refusal(self, organization: Organization) -> str | None:
-        """Why it cannot be done now: the connection to Stripe first, then the organization's own state."""
-        return (configuration_problem() if self.calls_stripe else None) or self.refuse_reason(organization)
+    def refusal(self, subject: Subject) -> str | None:
+        """Why it cannot be done now: the connection to Stripe first, then the subject's own state."""
+        problem = configuration_problem() if self.operation.calls_stripe else None
+        return problem or self.operation.refuse_reason(subject)
 
 
 ACTIONS: tuple[StaffAction, ...] = (
     StaffAction(
-        name="change_seats",
         label=_("Change seats"),
         icon="airline_seat_recline_normal",
-        permission="organizations.change_seats",
         rate="10/m",
         path="seats",
-        operation=ChangeSeats,
-        refuse_reason=seats.refuse_reason,
+        page=ChangeSeatsPage,
     ),
 )
 
 
 @dataclass(frozen=True)
 class Offer:
-    """An action that a person may take on an organization; `refusal` says why not just now."""
+    """An action that a person may take; `refusal` says why not just now."""
 
     action: StaffAction
     url: str
     refusal: str | None
 
 
-def offered(user: Any, organization: Organization) -> list[Offer]:
+def offered(user: Any, subject: Subject) -> list[Offer]:
     """The actions this person may take. Those they have no permission for are not even named."""
     return [
-        Offer(action, action.url(organization), action.refusal(organization))
+        Offer(action, action.url(subject), action.refusal(subject))
         for action in ACTIONS
-        if user.has_perm(action.permission)
+        if isinstance(subject, action.subject_class) and user.has_perm(action.permission)
     ]
 
 

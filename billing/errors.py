@@ -23,6 +23,10 @@ class OperationRefused(BillingError):
     """We refuse: the rules do not allow it. Nothing was attempted."""
 
 
+class NotPermitted(OperationRefused):
+    """This person may not do it, or not that much of it. Nothing was attempted."""
+
+
 class PreviewOutdated(OperationRefused):
     """What the person agreed to is no longer what would happen. Nothing was attempted."""
 

@@ -131,7 +131,10 @@ class SubscriptionEvent(models.Model):
         verbose_name = _("subscription event")
         verbose_name_plural = _("subscription events")
         ordering = ["-id"]
-        permissions = [("view_traceback", _("Can see what went wrong inside: tracebacks and raw errors"))]
+        permissions = [
+            ("view_traceback", _("Can see what went wrong inside: tracebacks and raw errors")),
+            ("reprocess_event", _("Can process an event of Stripe's again")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["lock_key"], condition=Q(state="pending"), name="one_pending_change_at_a_time"
@@ -196,6 +199,11 @@ class OperationStep(models.Model):
     method = models.CharField(max_length=6)
     path = models.CharField(max_length=300)
     params = models.JSONField(default=dict)
+    required = models.BooleanField(
+        db_default=True,
+        default=True,
+        help_text=_("Whether a refusal by Stripe ends the operation; else it is kept as the answer."),
+    )
     sent_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     answer = models.JSONField(null=True, blank=True)

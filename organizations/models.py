@@ -85,7 +85,18 @@ class Organization(models.Model):
         verbose_name = _("organization")
         verbose_name_plural = _("organizations")
         ordering = ["name", "pk"]
-        permissions = [("change_seats", _("Can change the seats of a subscription"))]
+        permissions = [
+            ("change_seats", _("Can change the seats of a subscription")),
+            ("cancel_subscription", _("Can cancel a subscription")),
+            ("reactivate_subscription", _("Can reactivate a subscription")),
+            ("pause_subscription", _("Can pause and resume the collection of invoices")),
+            ("suspend_organization", _("Can suspend an organization and lift its holds")),
+            ("place_legal_hold", _("Can place and lift legal holds")),
+            ("refund_invoice", _("Can refund an invoice")),
+            ("resync_organization", _("Can read an organization from Stripe again")),
+            ("apply_discount", _("Can apply and remove coupons")),
+            ("create_portal_session", _("Can make a link to Stripe's customer portal")),
+        ]
         indexes = [
             models.Index(fields=["name", "id"], name="org_name"),
             models.Index(fields=["subscription_status", "name"], name="org_subscription_status"),
@@ -181,6 +192,12 @@ class Hold(models.Model):
         verbose_name=_("placed by"),
     )
     ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
+    stops_billing = models.BooleanField(
+        _("stops billing"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether Stripe was told to void what falls due while this hold lasts."),
+    )
     lifted_at = models.DateTimeField(_("lifted"), null=True, blank=True)
     lifted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

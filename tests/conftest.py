@@ -1,5 +1,6 @@
 """Fixtures every test may use: a database, a sandbox Stripe over a real socket, a browser."""
 
+import importlib
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe
+from django.apps import apps
 from django.conf import settings as django_settings
 from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.live_server_helper import LiveServer
@@ -157,3 +159,10 @@ def browser_type_launch_args() -> dict[str, Any]:
             "--disable-sync",
         ],
     }
+
+
+@pytest.fixture
+def roles(transactional_db: None) -> None:
+    """The groups that the migration makes; tests that commit clear all tables behind them."""
+    migration = importlib.import_module("adminops.migrations.0002_roles")
+    migration.make_roles(apps, None)

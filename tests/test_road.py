@@ -181,15 +181,18 @@ def test_a_server_killed_between_call_and_settle_leaves_the_truth_to_the_worker(
             "seconds": 60,
         },
     )
-    StaffFactory(username="ann")
+    StaffFactory(username="ann", permissions=["organizations.change_seats"])
     script = (
         "import django; django.setup()\n"
         "from django.contrib.auth.models import User\n"
         "from organizations.models import Organization\n"
-        "from billing.operations.seats import Proration, change_seats, preview_seats\n"
-        "organization = Organization.objects.get()\n"
-        "preview = preview_seats(organization, seats=12, proration=Proration.NEXT_INVOICE)\n"
-        "change_seats(organization, preview=preview, actor=User.objects.get(username='ann'), reason='new hires')\n"
+        "from billing.operations import OPERATIONS\n"
+        "from billing.operations.intent import agree, perform\n"
+        "from billing.operations.seat_preview import SeatChoices\n"
+        "organization, change = Organization.objects.get(), OPERATIONS['change_seats']\n"
+        "choices, ann = SeatChoices(seats=12), User.objects.get(username='ann')\n"
+        "_preview, agreed = agree(change, organization, choices)\n"
+        "perform(change, organization, choices=choices, agreed=agreed, actor=ann, reason='new hires')\n"
     )
     server = subprocess.Popen(
         [sys.executable, "-c", script],

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
+
+from adminops.actions import ACTIONS
+from adminops.pages.operation import operation_view
 
 
 class BackOfficeAdmin(ModelAdmin):
@@ -40,3 +46,16 @@ class ReadOnlyAdmin(BackOfficeAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def operation_urls(model_admin: DjangoModelAdmin[Any]) -> list[URLPattern]:
+    """The pages of the registered actions on this model."""
+    return [
+        path(
+            f"<int:object_id>/{action.path}/",
+            model_admin.admin_site.admin_view(partial(operation_view, action=action)),
+            name=action.url_name,
+        )
+        for action in ACTIONS
+        if action.subject_class is model_admin.model
+    ]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 from unfold.decorators import display
 
-from adminops.actions import ACTIONS, action_named
-from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin
+from adminops.actions import action_named
+from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
 from adminops.pages.badges import access_badge, member_badge, subscription_badge
 from adminops.pages.customer import CustomerPage
-from adminops.pages.operation import operation_view
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing.money import format_money
 from organizations.models import Hold, Membership, Organization
@@ -215,15 +213,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the page ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        operations = [
-            path(
-                f"<int:object_id>/{action.path}/",
-                self.admin_site.admin_view(partial(operation_view, action=action)),
-                name=action.url_name,
-            )
-            for action in ACTIONS
-        ]
-        return [*operations, *super().get_urls()]
+        return [*operation_urls(self), *super().get_urls()]
 
     def change_view(
         self,

@@ -13,9 +13,8 @@ from random import Random
 from typing import Any
 
 import httpx
-from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -28,7 +27,9 @@ from billing.importing import import_organizations
 from billing.inbox import LEASE_SECONDS
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
-from billing.operations.seats import Proration, change_seats, preview_seats
+from billing.operations import OPERATIONS
+from billing.operations.intent import agree, perform
+from billing.operations.seat_preview import Proration, SeatChoices
 from billing.projection import from_unix
 from billing.sync import EVERYTHING, sync_customer
 from organizations.models import Hold, Organization
@@ -36,17 +37,8 @@ from webhooks.backfill import LISTED, backfill_events
 
 FILLED = "demo.filled"
 
+# The groups that come with the migrations, by the role that a person of the demo has.
 ROLES = {"finance": "Finance", "support": "Support"}
-SEEN_BY_STAFF = (
-    "organizations.organization",
-    "organizations.membership",
-    "organizations.hold",
-    "billing.subscriptionevent",
-    "billing.eventpayload",
-    "billing.operationstep",
-    "billing.customersync",
-)
-ALSO_ALLOWED = ("organizations.change_organization", "organizations.change_seats")
 
 # Members are not made by chance where the tour, or a warning, needs a certain number.
 CROWDS = {
@@ -76,7 +68,7 @@ STAFF_ACTS = (
         "Sakura Denki KK",
         3,
         Proration.INVOICE_NOW,
-        "finance",
+        "support",
         "Purchase order 88-1204 covers three more seats and wants its own invoice.",
         "FIN-518",
     ),
@@ -182,7 +174,6 @@ def _backfill() -> str:
 
 def _staff() -> dict[str, User]:
     """The three who can log in, by user name, and the groups two of them belong to."""
-    allowed = _permissions()
     people = {}
     for login in STAFF:
         user, is_new = User.objects.get_or_create(
@@ -198,23 +189,9 @@ def _staff() -> dict[str, User]:
             user.set_password(login.password)
             user.save(update_fields=["password"])
         if login.role in ROLES:
-            group, group_is_new = Group.objects.get_or_create(name=ROLES[login.role])
-            if group_is_new:
-                group.permissions.set(allowed)
-            user.groups.add(group)
+            user.groups.add(Group.objects.get(name=ROLES[login.role]))
         people[login.username] = user
     return people
-
-
-def _permissions() -> list[Permission]:
-    """Staff see everything about customers, and may edit their notes and change their seats."""
-    models = [apps.get_model(name) for name in SEEN_BY_STAFF] + list(mirror.MIRRORED_MODELS)
-    names = [f"{model._meta.app_label}.view_{model._meta.model_name}" for model in models]
-    found = []
-    for name in (*names, *ALSO_ALLOWED):
-        app_label, codename = name.split(".")
-        found.append(Permission.objects.get(content_type__app_label=app_label, codename=codename))
-    return found
 
 
 def _staff_acts(staff: dict[str, User]) -> str:
@@ -224,8 +201,18 @@ def _staff_acts(staff: dict[str, User]) -> str:
         organization = _organization(name)
         if SubscriptionEvent.objects.filter(organization=organization, ticket=ticket).exists():
             continue
-        preview = preview_seats(organization, seats=(organization.seats or 0) + by, proration=proration)
-        event = change_seats(organization, preview=preview, actor=staff[who], reason=reason, ticket=ticket)
+        change_seats = OPERATIONS["change_seats"]
+        choices = SeatChoices(seats=(organization.seats or 0) + by, proration=proration)
+        _preview, agreement = agree(change_seats, organization, choices)
+        event = perform(
+            change_seats,
+            organization,
+            choices=choices,
+            agreed=agreement,
+            actor=staff[who],
+            reason=reason,
+            ticket=ticket,
+        ).event
         if event.state != SubscriptionEvent.State.DONE:
             raise RuntimeError(f"Changing the seats of {name} came out as {event.state}: {event.error}")
         done += 1

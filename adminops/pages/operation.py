@@ -1,34 +1,44 @@
 """The page of a staff operation: ask, show what will happen, do exactly that, say what happened.
 
 The steps are the same for every operation: load it or 404, permission or 403, form, preview, confirm, limit or 429,
-perform, message, redirect. An operation brings its form, its preview and its function; `adminops/actions.py` names it.
+perform, message, redirect. An operation brings its form and its words; `adminops/actions.py` names it; what it does is
+`billing.operations`.
 
-Nothing changes before the confirmation. What was shown travels with it as a signed token, bound to the person and the
-organization, so that what is applied is what was agreed to.
+Nothing changes before the confirmation. That a person agreed to what was shown travels with it as a signed token,
+bound to the person and the subject, so that what is applied is what was agreed to.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from adminops import limits
-from billing.errors import BillingError, PreviewOutdated
+from adminops import denials, limits
+from adminops.pages.timeline import status_in_words
+from billing.errors import BillingError, NotPermitted, PreviewOutdated
+from billing.metrics import seat_item
 from billing.models import SubscriptionEvent
+from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
+from billing.operations.intent import Performed, agree, perform
+from billing.operations.subscription import SubscriptionChoices, live_subscriptions
+from billing.projection import plan_name
 from organizations.models import Organization
 
 if TYPE_CHECKING:
@@ -45,116 +55,175 @@ LIMITED = "adminops/limited.html"
 FRAGMENT_HEADER = "X-Preview"
 
 
-class Operation[PreviewT](ABC):
-    """What one operation asks, shows and does, for one organization and one colleague."""
+class ReasonForm(forms.Form):
+    """Why, for every operation that asks for it; a subclass puts its own questions before."""
 
-    form_class: ClassVar[type[forms.Form]]
-    preview_template: ClassVar[str]
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        max_length=1000,
+        help_text=gettext_lazy("For whoever reads the timeline a year from now."),
+        error_messages={"required": gettext_lazy("Say why, for whoever reads the timeline later.")},
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    ticket = forms.CharField(
+        label=gettext_lazy("Ticket"),
+        max_length=100,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        asked = [name for name in self.fields if name not in {"reason", "ticket"}]
+        self.order_fields([*asked, "reason", "ticket"])
+
+
+class OptionalReasonForm(ReasonForm):
+    """A form that nobody need fill in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of what will happen: "Credit for unused time on 12 seats", "−$232.00"."""
+
+    label: str
+    value: str
+    below: str = ""
+    """In small print under the label."""
+    is_sum: bool = False
+
+
+class OperationPage[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
+    """What one operation asks and shows, for one subject and one colleague."""
+
+    operation: ClassVar[Operation[Any, Any, Any]]
+    form_class: ClassVar[type[ReasonForm]]
     # The fields that the preview depends on. A change of the others (reason, ticket) needs no new preview.
-    previewed_fields: ClassVar[tuple[str, ...]]
+    previewed_fields: ClassVar[tuple[str, ...]] = ()
+    # Whether the preview is shown at once, where there is nothing to be asked first.
+    previews_at_once: ClassVar[bool] = False
 
-    def __init__(self, organization: Organization, user: Any) -> None:
-        self.organization = organization
+    def __init__(self, subject: SubjectT, user: Any, query: QueryDict) -> None:
+        self.subject = subject
         self.user = user
+        self.query = query
+        """What a link to the page fills in, such as `?invoice=in_…`."""
 
-    @abstractmethod
     def facts(self) -> list[str]:
         """What the person should know before typing, in short sentences."""
+        return []
 
-    @abstractmethod
     def initial(self) -> dict[str, Any]:
         """What the form holds at first."""
+        return {}
+
+    def form(self, data: Any = None) -> forms.Form:
+        """The form, empty or with what was typed; it asks which subscription where there are several."""
+        form = self.form_class(data, initial=self.initial())
+        if isinstance(self.subject, Organization) and issubclass(
+            self.operation.choices_class, SubscriptionChoices
+        ):
+            ask_which_subscription(form, self.subject)
+        return form
 
     @abstractmethod
-    def preview(self, data: dict[str, Any]) -> PreviewT:
-        """What would happen. Changes nothing. Raises BillingError."""
+    def choices(self, cleaned: dict[str, Any]) -> ChoicesT:
+        """What was chosen. Raises BillingError for what no form can check."""
 
     @abstractmethod
-    def preview_context(self, preview: PreviewT) -> dict[str, Any]:
-        """What `preview_template` shows."""
+    def rows(self, preview: PreviewT) -> list[Row]:
+        """What will happen, as a table."""
+
+    def sentences(self, preview: PreviewT) -> list[str]:
+        """What will happen, below the table."""
+        return []
+
+    def warnings(self, preview: PreviewT) -> list[str]:
+        """What the person may not have thought of."""
+        return []
 
     @abstractmethod
     def confirm_label(self, preview: PreviewT) -> str:
         """The act and its number: "Change to 12 seats"."""
 
-    @abstractmethod
-    def dump(self, preview: PreviewT) -> dict[str, Any]:
-        """The preview as JSON can hold it."""
-
-    @abstractmethod
-    def load(self, dumped: dict[str, Any]) -> PreviewT:
-        """The inverse of `dump`. Raises KeyError, TypeError or ValueError for what it did not write."""
-
-    @abstractmethod
-    def is_about(self, preview: PreviewT, data: dict[str, Any]) -> bool:
-        """Whether the preview answers what the form now says."""
-
-    @abstractmethod
-    def perform(self, preview: PreviewT, data: dict[str, Any]) -> SubscriptionEvent:
-        """Do exactly what was shown. Raises PreviewOutdated or BillingError when nothing was attempted."""
-
-    def form(self, data: Any = None) -> forms.Form:
-        """The form, empty or with what was typed."""
-        return self.form_class(data, initial=self.initial())
+    def done(self, request: HttpRequest, performed: Performed) -> HttpResponse:
+        """Say what happened, on the page one came from."""
+        tell(request, performed.event)
+        return HttpResponseRedirect(home_of(request, self.subject))
 
 
 class Page:
     """One request to the page of one operation."""
 
-    def __init__(self, action: StaffAction, request: HttpRequest, organization: Organization) -> None:
+    def __init__(self, action: StaffAction, request: HttpRequest, subject: Subject) -> None:
         self.action = action
         self.request = request
-        self.organization = organization
-        self.operation = action.operation(organization, request.user)
+        self.subject = subject
+        self.page: OperationPage[Any, Any, Any] = action.page(subject, request.user, request.GET)
         self.salt = f"adminops.preview.{action.name}"
 
     def respond(self) -> HttpResponse:
         """The answer to this request."""
-        refusal = self.action.refusal(self.organization)
+        refusal = self.action.refusal(self.subject)
         if refusal:
-            return self.show(self.operation.form(), refusal=refusal)
+            return self.show(self.page.form(), refusal=refusal)
         if self.request.method != "POST":
-            return self.show(self.operation.form())
-        form = self.operation.form(self.request.POST)
+            # A form without questions is as good as answered, so what will happen can be shown at once.
+            shown = self.previewed(self.page.form({})) if self.page.previews_at_once else {}
+            return self.show(self.page.form(), **shown)
+        form = self.page.form(self.request.POST)
         if self.request.POST.get("step") == "apply":
             return self.apply(form)
         return self.show(self.without_errors_of_others(form), **self.previewed(form))
 
     # -- showing ----------------------------------------------------------------------------------------
 
+    @property
+    def asked_before(self) -> set[str]:
+        """The fields that the preview depends on."""
+        return {*self.page.previewed_fields, "subscription"}
+
     def without_errors_of_others(self, form: forms.Form) -> forms.Form:
         """A preview may be asked for before a reason is written, so it does not complain of that."""
-        for name in set(form.errors) - set(self.operation.previewed_fields):
+        for name in set(form.errors) - self.asked_before:
             del form.errors[name]
         return form
 
     def previewed(self, form: forms.Form, sentence: str = "") -> dict[str, Any]:
         """The preview of what the form says, or why there is none; `sentence` says why it is shown anew."""
+        first = [sentence] if sentence else []
         wrong = [
             error
-            for name in self.operation.previewed_fields
+            for name in form.fields
+            if name in self.asked_before
             for error in cast("list[str]", form.errors.get(name, []))
         ]
         if wrong:
-            return {"problems": [sentence, *wrong] if sentence else wrong}
+            return {"problems": [*first, *wrong]}
         usage = limits.count(self.request, group=PREVIEWS, rate=PREVIEW_RATE)
         if usage.exceeded:
             busy = _("That were many previews within a minute. Nothing was changed; try again in %(n)d s.")
             return {"problems": [busy % {"n": usage.seconds_left}]}
         try:
-            preview = self.operation.preview(form.cleaned_data)
+            choices = self.page.choices(form.cleaned_data)
+            preview, agreement = agree(self.page.operation, self.subject, choices)
         except BillingError as error:
-            return {"problems": [sentence, str(error.message)] if sentence else [str(error.message)]}
+            return {"problems": [*first, str(error.message)]}
         now = timezone.now()
         return {
             "preview": preview,
             "notice": sentence,
-            "preview_template": self.operation.preview_template,
-            "confirm_label": self.operation.confirm_label(preview),
-            "token": self.token(preview),
+            "rows": self.page.rows(preview),
+            "sentences": self.page.sentences(preview),
+            "warnings": self.page.warnings(preview),
+            "confirm_label": self.page.confirm_label(preview),
+            "token": self.token(choices, agreement),
+            "as_of": now,
             "valid_minutes": settings.PREVIEW_MAX_AGE_SECONDS // 60,
-            "valid_until": now + timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS),
-            **self.operation.preview_context(preview),
         }
 
     def show(self, form: forms.Form, **context: Any) -> HttpResponse:
@@ -165,38 +234,42 @@ class Page:
             self.request,
             TEMPLATE,
             {
-                **page_context(self.request, self.organization, str(self.action.label)),
+                **page_context(self.request, self.subject, str(self.action.label)),
                 "action": self.action,
                 "form": form,
-                "previewed_fields": " ".join(self.operation.previewed_fields),
-                "facts": [] if context.get("refusal") else self.operation.facts(),
+                "previewed_fields": " ".join(name for name in form.fields if name in self.asked_before),
+                "facts": [] if context.get("refusal") else self.page.facts(),
                 **context,
             },
         )
 
     # -- applying ---------------------------------------------------------------------------------------
 
-    def token(self, preview: Any) -> str:
+    def token(self, choices: Choices, agreement: Agreement) -> str:
         """What was shown, to whom and of what, signed."""
         return signing.dumps(
             {
-                "preview": self.operation.dump(preview),
+                "choices": choices.to_dict(),
+                "at": agreement.at,
+                "digest": agreement.digest,
+                "uuid": str(agreement.uuid),
                 "user": self.request.user.pk,
-                "organization": self.organization.pk,
+                "subject": self.subject.pk,
             },
             salt=self.salt,
             compress=True,
         )
 
-    def agreed(self) -> Any:
-        """The preview that the person agreed to. Raises PreviewOutdated with what to say."""
+    def agreed(self) -> tuple[Choices, Agreement]:
+        """What the person agreed to. Raises PreviewOutdated with what to say."""
         try:
             token = signing.loads(
                 self.request.POST.get("token", ""), salt=self.salt, max_age=settings.PREVIEW_MAX_AGE_SECONDS
             )
-            if (token["user"], token["organization"]) != (self.request.user.pk, self.organization.pk):
+            if (token["user"], token["subject"]) != (self.request.user.pk, self.subject.pk):
                 raise signing.BadSignature
-            return self.operation.load(token["preview"])
+            agreement = Agreement(at=token["at"], digest=token["digest"], uuid=UUID(token["uuid"]))
+            return self.page.operation.choices_class.from_dict(token["choices"]), agreement
         except signing.SignatureExpired:
             raise PreviewOutdated(
                 _(
@@ -213,83 +286,130 @@ class Page:
         """Do what was agreed to, or show anew what would happen."""
         usage = limits.count(self.request, group=self.action.name, rate=self.action.rate)
         if usage.exceeded:
-            return self.limited(usage)
+            return limited(self.request, self.action, self.subject, usage)
         try:
-            preview = self.agreed()
+            choices, agreement = self.agreed()
             if not form.is_valid():
                 return self.show(form, **self.previewed(form))
-            if not self.operation.is_about(preview, form.cleaned_data):
+            if self.page.choices(form.cleaned_data) != choices:
                 raise PreviewOutdated(
                     _("You changed the form after this was shown. Nothing was changed; here it is anew.")
                 )
-            event = self.operation.perform(preview, form.cleaned_data)
+            done = perform(
+                self.page.operation,
+                self.subject,
+                choices=choices,
+                agreed=agreement,
+                actor=cast(Any, self.request.user),
+                reason=form.cleaned_data.get("reason", ""),
+                ticket=form.cleaned_data.get("ticket", ""),
+            )
         except PreviewOutdated as outdated:
             return self.show(form, **self.previewed(form, str(outdated.message)))
+        except NotPermitted as refusal:
+            denials.record(self.request.user, self.page.operation, self.subject, str(refusal.message))
+            return self.show(form, problems=[str(refusal.message)])
         except BillingError as error:
             return self.show(form, problems=[str(error.message)])
-        return self.done(event)
+        return self.page.done(self.request, done)
 
-    def done(self, event: SubscriptionEvent) -> HttpResponse:
-        """Say what happened, on the page one came from."""
-        level = {
-            SubscriptionEvent.State.DONE: messages.SUCCESS,
-            SubscriptionEvent.State.FAILED: messages.ERROR,
-        }.get(SubscriptionEvent.State(event.state), messages.WARNING)
-        messages.add_message(
-            self.request,
-            level,
-            event.message
-            or _(
-                "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
-                " within a minute; do not repeat it. This page will say."
-            ),
-        )
-        return HttpResponseRedirect(home_of(self.request, self.organization))
 
-    def limited(self, usage: limits.Usage) -> HttpResponse:
-        """Too many in a minute: nothing was done, and when to try again."""
-        response = TemplateResponse(
-            self.request,
-            LIMITED,
-            {
-                **page_context(self.request, self.organization, str(self.action.label)),
-                "action": self.action,
-                "usage": usage,
-                "again_at": timezone.now() + timedelta(seconds=usage.seconds_left),
-                "again_url": self.action.url(self.organization),
-            },
-            status=429,
-        )
-        response.headers["Retry-After"] = str(usage.seconds_left)
-        return response
+def ask_which_subscription(form: forms.Form, organization: Organization) -> None:
+    """Where a customer has several live subscriptions, the form asks which one is meant."""
+    live = live_subscriptions(organization)
+    if len(live) < 2:
+        return
+    form.fields["subscription"] = forms.ChoiceField(
+        label=_("Which subscription"),
+        choices=[(each["id"], subscription_in_words(each)) for each in live],
+        initial=organization.stripe_subscription_id,
+        widget=forms.RadioSelect,
+        error_messages={"required": _("This customer has several subscriptions. Choose the one you mean.")},
+    )
+    form.order_fields(["subscription"])
+
+
+def subscription_in_words(subscription: dict[str, Any]) -> str:
+    """What tells one subscription from another: "Team, 8 seats, past due (sub_…)"."""
+    item = seat_item(subscription) or next(iter(subscription["items"]["data"]), None)
+    parts = [plan_name(item["price"])] if item else []
+    if item and item.get("quantity"):
+        parts.append(ngettext("%(n)d seat", "%(n)d seats", item["quantity"]) % {"n": item["quantity"]})
+    return "{} ({})".format(", ".join([*parts, status_in_words(subscription["status"])]), subscription["id"])
 
 
 def operation_view(request: HttpRequest, object_id: int, action: StaffAction) -> HttpResponse:
-    """The page of an action for one organization."""
+    """The page of an action for one organization or one event."""
+    subject = action.subject_class.objects.filter(pk=object_id).first()
     # Permission first: a 404 would tell those who may not ask which numbers exist.
     if not request.user.has_perm(action.permission):
+        denials.record(request.user, action.page.operation, subject)
         raise PermissionDenied
-    organization = get_object_or_404(Organization, pk=object_id)
-    return Page(action, request, organization).respond()
+    if subject is None:
+        raise Http404
+    return Page(action, request, subject).respond()
 
 
-def home_of(request: HttpRequest, organization: Organization) -> str:
-    """The customer page, for those who may see it."""
-    if request.user.has_perm("organizations.view_organization") or request.user.has_perm(
-        "organizations.change_organization"
-    ):
-        return reverse("admin:organizations_organization_change", args=[organization.pk])
+def tell(request: HttpRequest, event: SubscriptionEvent) -> None:
+    """What became of an operation, as a message on the next page."""
+    level = {
+        SubscriptionEvent.State.DONE: messages.SUCCESS,
+        SubscriptionEvent.State.FAILED: messages.ERROR,
+    }.get(SubscriptionEvent.State(event.state), messages.WARNING)
+    messages.add_message(
+        request,
+        level,
+        event.message
+        or _(
+            "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
+            " within a minute; do not repeat it. This page will say."
+        ),
+    )
+
+
+def limited(request: HttpRequest, action: StaffAction, subject: Subject, usage: limits.Usage) -> HttpResponse:
+    """Too many in a minute: nothing was done, and when to try again."""
+    response = TemplateResponse(
+        request,
+        LIMITED,
+        {
+            **page_context(request, subject, str(action.label)),
+            "action": action,
+            "usage": usage,
+            "again_at": timezone.now() + timedelta(seconds=usage.seconds_left),
+            "again_url": action.url(subject),
+        },
+        status=429,
+    )
+    response.headers["Retry-After"] = str(usage.seconds_left)
+    return response
+
+
+def home_of(request: HttpRequest, subject: Subject) -> str:
+    """The page of the subject, for those who may see it."""
+    names = subject._meta.app_label, subject._meta.model_name
+    view, change = f"{names[0]}.view_{names[1]}", f"{names[0]}.change_{names[1]}"
+    if request.user.has_perm(view) or request.user.has_perm(change):
+        return reverse(f"admin:{names[0]}_{names[1]}_change", args=[subject.pk])
     return reverse("admin:index")
 
 
-def page_context(request: HttpRequest, organization: Organization, title: str | Promise) -> dict[str, Any]:
+def name_of(subject: Subject) -> str:
+    """What a page calls its subject."""
+    if isinstance(subject, Organization):
+        return subject.name
+    return subject.organization_label or _("Event %(id)s") % {"id": subject.pk}
+
+
+def page_context(request: HttpRequest, subject: Subject, title: str | Promise) -> dict[str, Any]:
     """What the frame around a page of ours needs."""
+    model: type[Model] = type(subject)
     return {
         **admin.site.each_context(request),
         "title": title,
-        "subtitle": organization.name,
-        "opts": Organization._meta,
-        "original": organization,
-        "organization": organization,
-        "back_url": home_of(request, organization),
+        "subtitle": name_of(subject),
+        "opts": model._meta,
+        "original": subject,
+        "name": name_of(subject),
+        "back_url": home_of(request, subject),
     }

@@ -9,14 +9,15 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from adminops.pages.operation import Operation
-from billing.models import SubscriptionEvent
-from billing.operations.seats import Proration, SeatPreview, change_seats, preview_seats
+from adminops.pages import words
+from adminops.pages.operation import OperationPage, ReasonForm, Row
+from billing.money import format_money
+from billing.operations import OPERATIONS
+from billing.operations.seat_preview import MAX_SEATS, Proration, SeatChoices, SeatPreview
+from organizations.models import Organization
 
-MAX_SEATS = 1_000_000
 
-
-class SeatsForm(forms.Form):
+class SeatsForm(ReasonForm):
     """How many seats, how the rest of this period is charged, and why."""
 
     seats = forms.IntegerField(
@@ -42,72 +43,117 @@ class SeatsForm(forms.Form):
             "invalid_choice": gettext_lazy("Choose how the rest of this period is charged."),
         },
     )
-    reason = forms.CharField(
-        label=gettext_lazy("Reason"),
-        max_length=1000,
-        help_text=gettext_lazy("For whoever reads the timeline a year from now."),
-        error_messages={"required": gettext_lazy("Say why, for whoever reads the timeline later.")},
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    ticket = forms.CharField(
-        label=gettext_lazy("Ticket"),
-        max_length=100,
-        required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
 
 
-class ChangeSeats(Operation[SeatPreview]):
+class ChangeSeatsPage(OperationPage[Organization, SeatChoices, SeatPreview]):
     """More or fewer seats on the subscription."""
 
+    operation = OPERATIONS["change_seats"]
     form_class = SeatsForm
-    preview_template = "adminops/seats_preview.html"
     previewed_fields = ("seats", "proration")
 
     @cached_property
     def seats_used(self) -> int:
-        return self.organization.seats_used()
+        return self.subject.seats_used()
 
     def facts(self) -> list[str]:
         return [
-            _("Seats now %(seats)s, used %(used)s.")
-            % {"seats": self.organization.seats, "used": self.seats_used}
+            _("Seats now %(seats)s, used %(used)s.") % {"seats": self.subject.seats, "used": self.seats_used}
         ]
 
     def initial(self) -> dict[str, Any]:
-        return {"seats": self.organization.seats, "proration": Proration.NEXT_INVOICE}
+        return {"seats": self.subject.seats, "proration": Proration.NEXT_INVOICE}
 
-    def preview(self, data: dict[str, Any]) -> SeatPreview:
-        return preview_seats(self.organization, seats=data["seats"], proration=Proration(data["proration"]))
+    def choices(self, cleaned: dict[str, Any]) -> SeatChoices:
+        return SeatChoices(
+            subscription=cleaned.get("subscription", ""),
+            seats=cleaned["seats"],
+            proration=cleaned["proration"],
+        )
 
-    def preview_context(self, preview: SeatPreview) -> dict[str, Any]:
-        return {
-            "too_few": preview.seats_after < preview.seats_used,
-            "every": every(preview.interval, preview.interval_count),
-        }
+    def rows(self, preview: SeatPreview) -> list[Row]:
+        def money(amount: int) -> str:
+            return format_money(amount, preview.currency)
+
+        rows = []
+        if preview.credited or preview.charged:
+            rows += [
+                Row(
+                    ngettext(
+                        "Credit for unused time on %(n)d seat",
+                        "Credit for unused time on %(n)d seats",
+                        preview.seats_before,
+                    )
+                    % {"n": preview.seats_before},
+                    money(preview.credited),
+                ),
+                Row(
+                    ngettext(
+                        "Charge for remaining time on %(n)d seat",
+                        "Charge for remaining time on %(n)d seats",
+                        preview.seats_after,
+                    )
+                    % {"n": preview.seats_after},
+                    money(preview.charged),
+                ),
+            ]
+            if preview.is_invoiced_now:
+                if preview.waiting:
+                    rows.append(
+                        Row(_("From earlier changes, waiting for an invoice"), money(preview.waiting))
+                    )
+                label = (
+                    _("Credited today, to the customer's balance")
+                    if preview.invoice_total < 0
+                    else _("Invoiced today")
+                )
+                rows.append(Row(label, money(preview.invoice_total), is_sum=True))
+            else:
+                label = (
+                    _("Taken off the invoice of %(day)s")
+                    if preview.prorated < 0
+                    else _("Added to the invoice of %(day)s")
+                )
+                date = words.short_date(preview.invoice_date) if preview.invoice_date else ""
+                rows.append(Row(label % {"day": date}, money(preview.prorated), is_sum=True))
+        rows.append(
+            Row(
+                _("From then on, %(every)s") % {"every": every(preview.interval, preview.interval_count)},
+                money(preview.recurring_after),
+                below=_("now %(before)s") % {"before": money(preview.recurring_before)},
+                is_sum=True,
+            )
+        )
+        return rows
+
+    def sentences(self, preview: SeatPreview) -> list[str]:
+        if preview.is_mailed and preview.is_invoiced_now:
+            said = [_("No card is charged: Stripe sends the customer an invoice to pay.")]
+        elif preview.due_now > 0:
+            sum_ = format_money(preview.due_now, preview.currency)
+            said = [_("%(sum)s is charged today.") % {"sum": sum_}]
+        else:
+            said = [_("Nothing is charged today.")]
+        if preview.proration == Proration.NONE:
+            said.append(_("The rest of this period is neither charged nor credited."))
+        return said
+
+    def warnings(self, preview: SeatPreview) -> list[str]:
+        if preview.seats_after >= preview.seats_used:
+            return []
+        return [
+            ngettext(
+                "%(used)d members are active, more than %(seats)d seat. Nobody is locked out by this change.",
+                "%(used)d members are active, more than %(seats)d seats. Nobody is locked out by this change.",
+                preview.seats_after,
+            )
+            % {"used": preview.seats_used, "seats": preview.seats_after}
+        ]
 
     def confirm_label(self, preview: SeatPreview) -> str:
         return ngettext("Change to %(seats)d seat", "Change to %(seats)d seats", preview.seats_after) % {
             "seats": preview.seats_after
         }
-
-    def dump(self, preview: SeatPreview) -> dict[str, Any]:
-        return preview.to_dict()
-
-    def load(self, dumped: dict[str, Any]) -> SeatPreview:
-        return SeatPreview.from_dict(dumped)
-
-    def is_about(self, preview: SeatPreview, data: dict[str, Any]) -> bool:
-        return preview.seats_after == data["seats"] and preview.proration == Proration(data["proration"])
-
-    def perform(self, preview: SeatPreview, data: dict[str, Any]) -> SubscriptionEvent:
-        return change_seats(
-            self.organization,
-            preview=preview,
-            actor=self.user,
-            reason=data["reason"],
-            ticket=data["ticket"],
-        )
 
 
 def every(interval: str, count: int) -> str:

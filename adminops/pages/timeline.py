@@ -14,10 +14,12 @@ from django.utils.translation import gettext_lazy
 from adminops.pages.badges import Badge, event_badge
 from billing.models import SubscriptionEvent
 from billing.money import format_money
+from billing.operations import OPERATIONS as STAFF_OPERATIONS
 
 # Stripe's names of what happened, and ours, in words. One without words is shown by its name.
-TYPES: dict[str, Promise] = {
-    "change_seats": gettext_lazy("Change of seats"),
+TYPES: dict[str, str | Promise] = {
+    **{operation.type: operation.label for operation in STAFF_OPERATIONS.values()},
+    "permission.denied": gettext_lazy("Tried without being allowed to"),
     "organization.imported": gettext_lazy("Taken in from Stripe"),
     "hold.placed": gettext_lazy("Suspended"),
     "hold.lifted": gettext_lazy("Hold lifted"),
@@ -105,7 +107,7 @@ def type_in_words(type_: str) -> str:
 def types_of_family(family: str) -> list[str]:
     """The types we have words for that belong to a family, each to the one with the longest prefix."""
     if family == OPERATIONS:
-        return [name for name in TYPES if "." not in name]
+        return list(STAFF_OPERATIONS)
     narrower = tuple(other for other in FAMILIES if other != family and other.startswith(family))
     return [
         name for name in TYPES if name.startswith(family) and not (narrower and name.startswith(narrower))

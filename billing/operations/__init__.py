@@ -1,7 +1,7 @@
-"""What staff can do at Stripe: one module an operation, one registry."""
+"""What staff can do: one module an operation, one registry."""
 
-from billing.operations.base import Operation
 from billing.operations.seats import ChangeSeats
+from billing.operations.settlement import AnyOperation
 
 # By the name in the ledger, so that whoever settles a row later knows how.
-OPERATIONS: dict[str, type[Operation]] = {operation.type: operation for operation in (ChangeSeats,)}
+OPERATIONS: dict[str, AnyOperation] = {operation.type: operation for operation in (ChangeSeats(),)}

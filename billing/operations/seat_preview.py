@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any, Self
-from uuid import uuid4
+from typing import Any
 
 from django.db import models
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing import mirror, stripe_api
+from billing import stripe_api
 from billing.errors import OperationRefused, StripeRefused
 from billing.metrics import recurring_amount, seat_item
-from billing.operations.base import in_progress
+from billing.operations.subscription import SubscriptionChoices, SubscriptionPreview, ended, fingerprint
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -46,11 +42,17 @@ class PreviewLine:
 
 
 @dataclass(frozen=True)
-class SeatPreview:
+class SeatChoices(SubscriptionChoices):
+    """How many seats, and how the rest of this period is charged."""
+
+    seats: int = 1
+    proration: str = Proration.NEXT_INVOICE.value
+
+
+@dataclass(frozen=True)
+class SeatPreview(SubscriptionPreview):
     """What changing the seats would do. Amounts in minor units of `currency`; `proration_date` in unix seconds."""
 
-    organization_id: int
-    subscription_id: str
     item_id: str
     seats_before: int
     seats_after: int
@@ -68,12 +70,8 @@ class SeatPreview:
     recurring_after: int
     interval: str
     interval_count: int
-    previewed_at: datetime.datetime
-    fingerprint: str
     collection: str
     """How Stripe collects: `charge_automatically`, or `send_invoice`, where nothing is charged but a mail is sent."""
-    uuid: str
-    """The id under which it will be applied, once: pressing the button again is the same change."""
 
     @property
     def prorated(self) -> int:
@@ -97,64 +95,11 @@ class SeatPreview:
         """Whether Stripe sends an invoice to be paid instead of charging a card."""
         return self.collection == "send_invoice"
 
-    @property
-    def figures(self) -> tuple[int, ...]:
-        """Every amount the person agreed to."""
-        return (
-            self.credited,
-            self.charged,
-            self.due_now,
-            self.invoice_total,
-            self.recurring_before,
-            self.recurring_after,
-        )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The preview as JSON can carry it, to the page and back."""
-        data = dataclasses.asdict(self)
-        data["previewed_at"] = self.previewed_at.isoformat()
-        data["invoice_date"] = self.invoice_date.isoformat() if self.invoice_date else None
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for anything else."""
-        invoice_date = data["invoice_date"]
-        return cls(
-            **{
-                **data,
-                "lines": tuple(PreviewLine(**line) for line in data["lines"]),
-                "previewed_at": datetime.datetime.fromisoformat(data["previewed_at"]),
-                "invoice_date": datetime.datetime.fromisoformat(invoice_date) if invoice_date else None,
-            }
-        )
-
-
-def lock_key_of(subscription_id: str) -> str:
-    """What a change of this subscription holds while it is pending."""
-    return f"subscription:{subscription_id}"
-
-
-def refuse_reason(organization: Organization) -> str | None:
-    """Why the seats of this organization cannot be changed, as far as our own rows tell; None when they can."""
-    if not organization.stripe_customer_id:
-        return _("This organization is not connected to a Stripe customer.")
-    if not organization.stripe_subscription_id:
-        return _("This organization has no subscription, so there are no seats to change.")
-    subscription = mirror.subscription(organization.stripe_subscription_id)
-    if subscription is None:
-        return _("This organization's subscription has not been read from Stripe yet.")
-    return _unchangeable(subscription) or in_progress(lock_key_of(subscription["id"]))
-
-
-def _unchangeable(subscription: StripeObject) -> str | None:
+def unfit(subscription: StripeObject) -> str | None:
+    """Why the seats of a subscription in this state cannot be changed; None when they can."""
     if subscription["status"] in ENDED_STATUSES:
-        ended = from_unix(subscription.get("ended_at"))
-        if ended is None:
-            return _("This organization's subscription has ended, so its seats cannot be changed.")
-        return _("This organization's subscription ended on %(date)s, so its seats cannot be changed.") % {
-            "date": formats.date_format(timezone.localtime(ended), "j M Y")
-        }
+        return ended(subscription)
     if subscription["status"] == "incomplete":
         return _(
             "The first payment of this subscription has not gone through yet, so its seats cannot be changed."
@@ -169,31 +114,21 @@ def _unchangeable(subscription: StripeObject) -> str | None:
     return None
 
 
-def preview_seats(organization: Organization, *, seats: int, proration: Proration) -> SeatPreview:
-    """What changing to `seats` would cost now. Asks Stripe, changes nothing.
+def preview_seats(
+    organization: Organization, subscription: StripeObject, choices: SeatChoices, at: int
+) -> SeatPreview:
+    """What changing the seats of `subscription`, as Stripe has it now, would cost when prorated from `at`.
 
     Raises OperationRefused where it cannot be done, StripeError where Stripe does not tell.
     """
-    return preview_at(organization, seats, proration, int(timezone.now().timestamp()))
-
-
-def preview_at(
-    organization: Organization, seats: int, proration: Proration, proration_date: int
-) -> SeatPreview:
-    """The same, prorated from `proration_date` (unix seconds): what an earlier preview is held against."""
+    seats, proration = choices.seats, Proration(choices.proration)
     if not 1 <= seats <= MAX_SEATS:
         raise OperationRefused(
             _("Seats must be a whole number from 1 to %(most)s.") % {"most": formats.number_format(MAX_SEATS)}
         )
-    reason = refuse_reason(organization)
-    if reason:
-        raise OperationRefused(reason)
-    # The mirror may be seconds behind; what the person agrees to is measured on Stripe's present state.
-    subscription = stripe_api.retrieve(organization.stripe_subscription_id or "")
-    reason = _unchangeable(subscription)
     item = seat_item(subscription)
-    if reason or item is None:
-        raise OperationRefused(reason or "")
+    if item is None:
+        raise OperationRefused(unfit(subscription) or "")
     if item["quantity"] == seats:
         raise OperationRefused(_("This subscription has %(seats)s seats already.") % {"seats": seats})
     details: dict[str, Any] = {
@@ -201,25 +136,24 @@ def preview_at(
         "proration_behavior": proration.value,
     }
     if proration != Proration.NONE:
-        details["proration_date"] = proration_date
+        details["proration_date"] = at
     invoice = stripe_api.preview_invoice(
         {"subscription": subscription["id"], "subscription_details": details}
     )
-    lines = tuple(_line(line, proration_date) for line in _lines(invoice, proration))
+    lines = tuple(_line(line, at) for line in _lines(invoice, proration))
     ours = [line.amount for line in lines if line.is_proration]
     recurring = item["price"].get("recurring") or {}
     is_now = proration == Proration.INVOICE_NOW
     collection = subscription.get("collection_method") or "charge_automatically"
     charges = collection == "charge_automatically"
     return SeatPreview(
-        organization_id=organization.pk,
         subscription_id=subscription["id"],
         item_id=item["id"],
         seats_before=item["quantity"],
         seats_after=seats,
         seats_used=organization.seats_used(),
         proration=proration.value,
-        proration_date=proration_date,
+        proration_date=at,
         currency=subscription["currency"],
         lines=lines,
         credited=sum(amount for amount in ours if amount < 0),
@@ -227,15 +161,13 @@ def preview_at(
         # Where nothing is prorated (a trial, say) no invoice is made today; what Stripe shows is the next one.
         due_now=invoice["amount_due"] if is_now and charges and ours else 0,
         invoice_total=invoice["total"],
-        invoice_date=timezone.now() if is_now and ours else from_unix(item.get("current_period_end")),
+        invoice_date=from_unix(at) if is_now and ours else from_unix(item.get("current_period_end")),
         recurring_before=recurring_amount(subscription),
         recurring_after=recurring_amount(subscription, seats),
         interval=recurring.get("interval", ""),
         interval_count=recurring.get("interval_count", 1),
-        previewed_at=timezone.now(),
         fingerprint=fingerprint(subscription),
         collection=collection,
-        uuid=str(uuid4()),
     )
 
 
@@ -264,19 +196,3 @@ def _line(line: StripeObject, proration_date: int) -> PreviewLine:
         amount=line["amount"],
         is_proration=bool(details.get("proration")) and line["period"]["start"] == proration_date,
     )
-
-
-def fingerprint(subscription: StripeObject) -> str:
-    """What of a subscription must still be so for a preview of it to hold."""
-    told = [
-        subscription["status"],
-        subscription.get("cancel_at"),
-        subscription.get("cancel_at_period_end"),
-        subscription.get("trial_end"),
-        subscription.get("pause_collection"),
-        [
-            [item["id"], item["price"]["id"], item.get("quantity"), item.get("current_period_end")]
-            for item in subscription["items"]["data"]
-        ],
-    ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

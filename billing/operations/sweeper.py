@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
-from billing.operations.base import carry_out, longest_call
+from billing.operations.settlement import carry_out, longest_call
 
 # The one or two looks at Stripe that come before a step is sent again.
 _LOOKING = datetime.timedelta(seconds=120)

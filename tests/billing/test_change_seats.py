@@ -2,14 +2,12 @@
 
 import contextlib
 import dataclasses
-import datetime
 import threading
 import time
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 from pytest_django import Settings
 
 from billing.errors import (
@@ -20,15 +18,19 @@ from billing.errors import (
     StripeUnreachable,
 )
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations import base
-from billing.operations import seats as seats_module
-from billing.operations.seats import ChangeSeats, Proration, SeatPreview, change_seats, preview_seats
+from billing.operations import OPERATIONS, settlement
+from billing.operations.base import Agreement
+from billing.operations.seat_preview import Proration, SeatPreview
+from billing.operations.seats import ChangeSeats
 from billing.operations.sweeper import settle_pending
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.environment import free_port
 from tests.factories import OrganizationFactory, StaffFactory, UnbilledOrganizationFactory
+from tests.operating import Shown, grow_older, make_due, show
 from tests.stripe_world import World, make_customer, make_organization, make_price, read, seats_at_stripe
+
+MAY = ["organizations.change_seats"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,19 +45,14 @@ def organization(world: World) -> Organization:
     return make_organization(world)
 
 
-def previewed(
-    organization: Organization, seats: int, proration: Proration = Proration.NEXT_INVOICE
-) -> SeatPreview:
-    return preview_seats(organization, seats=seats, proration=proration)
+def previewed(organization: Organization, seats: int, proration: Proration = Proration.NEXT_INVOICE) -> Shown:
+    return show("change_seats", organization, seats=seats, proration=proration.value)
 
 
 def changed(
     organization: Organization, seats: int, proration: Proration = Proration.NEXT_INVOICE
 ) -> SubscriptionEvent:
-    preview = previewed(organization, seats, proration)
-    return change_seats(
-        organization, preview=preview, actor=StaffFactory(), reason="new hires", ticket="4711"
-    )
+    return previewed(organization, seats, proration).apply()
 
 
 def updates(sandbox: Sandbox, world: World) -> list[dict[str, Any]]:
@@ -75,35 +72,20 @@ def fault(sandbox: Sandbox, world: World, kind: str, **more: Any) -> None:
     )
 
 
-def grow_older(**age: int) -> None:
-    """Make it look as if every row had been written earlier; the ledger's triggers would refuse it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute(
-            "UPDATE billing_subscriptionevent SET created_at = created_at - make_interval(secs => %s)",
-            [datetime.timedelta(**age).total_seconds()],
-        )
-        cursor.execute("SET session_replication_role = origin")
-
-
-def make_due() -> None:
-    SubscriptionEvent.objects.filter(state="pending").update(next_attempt_at=timezone.now())
-
-
 def test_seats_change_at_stripe_here_and_in_the_ledger(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview = previewed(organization, 12)
-    actor = StaffFactory(username="ann")
+    shown = previewed(organization, 12)
+    actor = StaffFactory(username="ann", permissions=MAY)
 
-    event = change_seats(organization, preview=preview, actor=actor, reason="new hires", ticket="4711")
+    event = shown.apply(actor, reason="new hires")
 
     organization.refresh_from_db()
     assert (seats_at_stripe(sandbox, world), organization.seats, organization.mrr) == (12, 12, 12 * 2900)
     assert (event.state, event.source, event.type) == ("done", "staff", "change_seats")
     assert event.message is not None
     assert event.message.startswith("Seats changed from 8 to 12. Stripe confirmed at ")
-    assert (event.previous_quantity, event.quantity, event.amount) == (8, 12, preview.prorated)
+    assert (event.previous_quantity, event.quantity, event.amount) == (8, 12, shown.preview.prorated)
     assert (event.actor_label, event.reason, event.ticket) == ("ann", "new hires", "4711")
     step = event.steps.get()
     assert step.sent_at is not None
@@ -118,9 +100,9 @@ def test_what_is_charged_is_what_was_previewed(
     sandbox: Sandbox, world: World, organization: Organization, proration: Proration, seats: int
 ) -> None:
     sandbox.control("POST", "clock", {"advance": 9 * 86_400 + 12_345})
-    preview = previewed(organization, seats, proration)
+    shown = previewed(organization, seats, proration)
 
-    event = change_seats(organization, preview=preview, actor=StaffFactory(), reason="new hires")
+    event = shown.apply(reason="new hires")
 
     assert event.state == "done"
     lines = [
@@ -129,12 +111,12 @@ def test_what_is_charged_is_what_was_previewed(
         for line in item.lines.data
     ] + list(sandbox.client.v1.invoice_items.list({"customer": world.customer, "pending": True}).data)
     prorated = [line.amount for line in lines if _is_proration(line)]
-    assert sum(prorated) == preview.prorated
+    assert sum(prorated) == shown.preview.prorated
     if proration == Proration.INVOICE_NOW:
         newest = sandbox.client.v1.invoices.list({"customer": world.customer}).data[0]
-        assert (newest.total, newest.amount_due) == (preview.invoice_total, preview.due_now)
+        assert (newest.total, newest.amount_due) == (shown.preview.invoice_total, shown.preview.due_now)
     if proration == Proration.NONE:
-        assert preview.prorated == 0
+        assert shown.preview.prorated == 0
 
 
 def _is_proration(line: Any) -> bool:
@@ -147,23 +129,23 @@ def _is_proration(line: Any) -> bool:
 def test_a_preview_says_what_it_costs_and_changes_nothing(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview = previewed(organization, 12)
-    assert preview.credited < 0 < preview.charged
-    assert (preview.recurring_before, preview.recurring_after) == (8 * 2900, 12 * 2900)
-    assert preview.due_now == 0
+    shown = previewed(organization, 12)
+    assert shown.preview.credited < 0 < shown.preview.charged
+    assert (shown.preview.recurring_before, shown.preview.recurring_after) == (8 * 2900, 12 * 2900)
+    assert shown.preview.due_now == 0
     assert seats_at_stripe(sandbox, world) == 8
     assert not SubscriptionEvent.objects.exists()
-    assert SeatPreview.from_dict(preview.to_dict()) == preview
 
 
 def test_a_preview_older_than_ten_minutes_is_refused(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
+    shown = previewed(organization, 12)
     old = dataclasses.replace(
-        previewed(organization, 12), previewed_at=timezone.now() - datetime.timedelta(minutes=10, seconds=1)
+        shown, agreement=dataclasses.replace(shown.agreement, at=shown.agreement.at - 601)
     )
     with pytest.raises(PreviewOutdated, match="ten minutes"):
-        change_seats(organization, preview=old, actor=StaffFactory(), reason="late")
+        old.apply(reason="late")
     assert seats_at_stripe(sandbox, world) == 8
     assert not SubscriptionEvent.objects.exists()
 
@@ -171,19 +153,25 @@ def test_a_preview_older_than_ten_minutes_is_refused(
 def test_a_preview_of_a_subscription_changed_since_is_refused(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview = previewed(organization, 12)
+    shown = previewed(organization, 12)
     sandbox.client.v1.subscriptions.update(
         world.subscription, {"items": [{"id": world.item, "quantity": 10}]}
     )
     with pytest.raises(PreviewOutdated, match="changed since"):
-        change_seats(organization, preview=preview, actor=StaffFactory(), reason="stale")
+        shown.apply(reason="stale")
     assert seats_at_stripe(sandbox, world) == 10
 
 
 def test_tampered_figures_are_refused(sandbox: Sandbox, world: World, organization: Organization) -> None:
-    cheap = dataclasses.replace(previewed(organization, 12), charged=1)
+    shown = previewed(organization, 12)
+    cheap = dataclasses.replace(
+        shown,
+        agreement=Agreement(
+            at=shown.agreement.at, digest=dataclasses.replace(shown.preview, charged=1).digest
+        ),
+    )
     with pytest.raises(PreviewOutdated):
-        change_seats(organization, preview=cheap, actor=StaffFactory(), reason="cheap")
+        cheap.apply(reason="cheap")
     assert seats_at_stripe(sandbox, world) == 8
 
 
@@ -242,8 +230,8 @@ def test_the_marked_item_is_the_seats(sandbox: Sandbox) -> None:
 def test_a_price_in_yen_has_no_decimals(sandbox: Sandbox) -> None:
     world = make_customer(sandbox, price=make_price(sandbox.client, amount=4900, currency="jpy"))
     organization = make_organization(world)
-    preview = previewed(organization, 12)
-    assert (preview.currency, preview.recurring_after) == ("jpy", 12 * 4900)
+    shown = previewed(organization, 12)
+    assert (shown.preview.currency, shown.preview.recurring_after) == ("jpy", 12 * 4900)
     assert changed(organization, 12).currency == "jpy"
 
 
@@ -289,11 +277,11 @@ def test_stripe_busy_fails_with_a_sentence_and_leaves_a_row(
 def test_a_missing_or_malformed_key_refuses_before_anything_is_written(
     organization: Organization, settings: Settings
 ) -> None:
-    preview = previewed(organization, 12)
+    shown = previewed(organization, 12)
     for key in ("", "pk_test_nothing", "sk_test_*****"):
         settings.STRIPE_SECRET_KEY = key
         with pytest.raises(StripeMisconfigured):
-            change_seats(organization, preview=preview, actor=StaffFactory(), reason="no key")
+            shown.apply(reason="no key")
     assert not SubscriptionEvent.objects.exists()
 
 
@@ -310,7 +298,7 @@ def test_an_unknown_outcome_is_said_as_such_and_ends_in_the_truth(
 
     assert event.state == "pending"
     assert event.message is None
-    with pytest.raises(OperationRefused, match="is in progress"):
+    with pytest.raises(OperationRefused, match="is still in progress"):
         previewed(organization, 13)
 
     for _ in range(4):
@@ -330,7 +318,7 @@ def test_a_key_that_stripe_may_have_forgotten_is_never_sent_again(
     settings.STRIPE_READ_TIMEOUT = 0.7
     fault(sandbox, world, "timeout_after")
     event = changed(organization, 12)
-    grow_older(hours=25)
+    grow_older(25 * 3600)
     settings.STRIPE_READ_TIMEOUT = 5
     make_due()
     settle_pending()
@@ -343,16 +331,16 @@ def test_a_key_that_stripe_may_have_forgotten_is_never_sent_again(
 def test_two_people_at_once_make_one_change_and_the_other_is_told(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    ann, ben = StaffFactory(username="ann"), StaffFactory(username="ben")
+    ann, ben = StaffFactory(username="ann", permissions=MAY), StaffFactory(username="ben", permissions=MAY)
     previews = {who: previewed(organization, 12) for who in (ann, ben)}
     barrier = threading.Barrier(2)
     outcomes: list[Any] = []
 
     def press(who: Any) -> None:
-        preview = previews[who]
+        shown = previews[who]
         barrier.wait()
         try:
-            outcomes.append(change_seats(organization, preview=preview, actor=who, reason="new hires").state)
+            outcomes.append(shown.apply(who, reason="new hires").state)
         except BillingError as error:
             outcomes.append(error)
         finally:
@@ -373,9 +361,9 @@ def test_two_people_at_once_make_one_change_and_the_other_is_told(
 def test_a_double_click_changes_once_and_shows_what_the_first_did(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview, actor = previewed(organization, 12), StaffFactory()
-    first = change_seats(organization, preview=preview, actor=actor, reason="new hires")
-    second = change_seats(organization, preview=preview, actor=actor, reason="new hires")
+    shown, actor = previewed(organization, 12), StaffFactory(permissions=MAY)
+    first = shown.apply(actor, reason="new hires")
+    second = shown.apply(actor, reason="new hires")
     assert (first.pk, first.state) == (second.pk, "done")
     assert len(updates(sandbox, world)) == 1
     assert OperationStep.objects.count() == 1
@@ -384,13 +372,13 @@ def test_a_double_click_changes_once_and_shows_what_the_first_did(
 def test_two_clicks_at_the_same_moment_change_once(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview, actor = previewed(organization, 12), StaffFactory()
+    shown, actor = previewed(organization, 12), StaffFactory(permissions=MAY)
     barrier = threading.Barrier(4)
     rows: list[int] = []
 
     def press() -> None:
         barrier.wait()
-        rows.append(change_seats(organization, preview=preview, actor=actor, reason="new hires").pk)
+        rows.append(shown.apply(actor, reason="new hires").pk)
         connection.close()
 
     clicks = [threading.Thread(target=press) for _ in range(4)]
@@ -407,10 +395,10 @@ def test_two_clicks_at_the_same_moment_change_once(
 def test_a_preview_that_was_used_does_nothing_when_its_form_is_sent_again_later(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
-    preview = previewed(organization, 12, Proration.NONE)
-    first = change_seats(organization, preview=preview, actor=StaffFactory(), reason="new hires")
+    shown = previewed(organization, 12, Proration.NONE)
+    first = shown.apply(reason="new hires")
     changed(organization, 8, Proration.NONE)
-    again = change_seats(organization, preview=preview, actor=StaffFactory(), reason="back button")
+    again = shown.apply(reason="back button")
     assert again.pk == first.pk
     assert seats_at_stripe(sandbox, world) == 8
 
@@ -419,17 +407,17 @@ def test_a_preview_is_refused_when_a_colleague_was_a_moment_faster(
     sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, fast = previewed(organization, 10), previewed(organization, 12)
-    check = seats_module.preview_at
+    check = ChangeSeats.preview
 
     def check_and_be_overtaken(*args: Any) -> SeatPreview:
         present = check(*args)
-        monkeypatch.setattr(seats_module, "preview_at", check)
-        change_seats(organization, preview=fast, actor=StaffFactory(), reason="faster")
+        monkeypatch.setattr(ChangeSeats, "preview", check)
+        fast.apply(reason="faster")
         return present
 
-    monkeypatch.setattr(seats_module, "preview_at", check_and_be_overtaken)
+    monkeypatch.setattr(ChangeSeats, "preview", check_and_be_overtaken)
     with pytest.raises(PreviewOutdated, match="colleague"):
-        change_seats(organization, preview=slow, actor=StaffFactory(), reason="slower")
+        slow.apply(reason="slower")
     assert seats_at_stripe(sandbox, world) == 12
 
 
@@ -444,9 +432,9 @@ def test_an_invoice_with_more_lines_than_stripe_shows_is_read_whole_or_refused(
     read(world)
     organization.refresh_from_db()
     with contextlib.suppress(OperationRefused):
-        preview = previewed(organization, 40)
-        assert preview.charged > 0 > preview.credited
-    assert previewed(organization, 40, Proration.NONE).prorated == 0
+        shown = previewed(organization, 40)
+        assert shown.preview.charged > 0 > shown.preview.credited
+    assert previewed(organization, 40, Proration.NONE).preview.prorated == 0
 
 
 def test_a_change_that_never_reached_stripe_is_not_made_over_a_later_one(
@@ -459,7 +447,7 @@ def test_a_change_that_never_reached_stripe_is_not_made_over_a_later_one(
     sandbox.client.v1.subscriptions.update(
         world.subscription, {"items": [{"id": world.item, "quantity": 20}]}
     )
-    grow_older(minutes=3)
+    grow_older(180)
     make_due()
     settle_pending()
     event.refresh_from_db()
@@ -475,7 +463,11 @@ def test_a_late_failure_of_the_first_caller_closes_nothing_that_the_sweeper_took
     fault(sandbox, world, "timeout_after")
     event = changed(organization, 12)
     SubscriptionEvent.objects.filter(pk=event.pk).update(claim=1)
-    base._fail(event, StripeUnreachable("We could not reach Stripe. Nothing was changed."))
+    settlement._fail(
+        event,
+        OPERATIONS["change_seats"],
+        StripeUnreachable("We could not reach Stripe. Nothing was changed."),
+    )
     event.refresh_from_db()
     assert (event.state, event.message) == ("pending", None)
     make_due()
@@ -492,11 +484,11 @@ def test_what_breaks_after_stripe_did_the_work_leaves_the_outcome_open_and_is_se
     def break_off(*args: Any) -> Any:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(ChangeSeats, "settle", staticmethod(break_off))
+    monkeypatch.setattr(ChangeSeats, "settle", break_off)
     event = changed(organization, 12)
     assert (event.state, event.attempts) == ("pending", 1)
     assert "the disk is full" in event.error
-    monkeypatch.setattr(ChangeSeats, "settle", staticmethod(settle))
+    monkeypatch.setattr(ChangeSeats, "settle", settle)
     make_due()
     settle_pending()
     event.refresh_from_db()
@@ -525,11 +517,16 @@ def test_a_trial_is_charged_nothing_today_whatever_is_asked_for(sandbox: Sandbox
     organization = make_organization(world)
     assert organization.stripe_subscription_id == trial.id
 
-    preview = previewed(organization, 12, Proration.INVOICE_NOW)
+    shown = previewed(organization, 12, Proration.INVOICE_NOW)
 
-    assert (preview.credited, preview.charged, preview.due_now, preview.waiting) == (0, 0, 0, 0)
-    assert not preview.is_invoiced_now
-    assert change_seats(organization, preview=preview, actor=StaffFactory(), reason="grows").state == "done"
+    assert (shown.preview.credited, shown.preview.charged, shown.preview.due_now, shown.preview.waiting) == (
+        0,
+        0,
+        0,
+        0,
+    )
+    assert not shown.preview.is_invoiced_now
+    assert shown.apply(reason="grows").state == "done"
 
 
 def test_what_earlier_changes_left_waiting_is_told_apart_when_an_invoice_is_made_now(
@@ -539,7 +536,9 @@ def test_what_earlier_changes_left_waiting_is_told_apart_when_an_invoice_is_made
     organization.refresh_from_db()
     time.sleep(1.1)  # prorations are told apart by the second they were made in
 
-    preview = previewed(organization, 12, Proration.INVOICE_NOW)
+    shown = previewed(organization, 12, Proration.INVOICE_NOW)
 
-    assert preview.waiting > 0
-    assert preview.waiting + preview.prorated == preview.invoice_total == preview.due_now
+    assert shown.preview.waiting > 0
+    assert (
+        shown.preview.waiting + shown.preview.prorated == shown.preview.invoice_total == shown.preview.due_now
+    )

@@ -42,7 +42,7 @@ def rows() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.usefixtures("without_the_fault")
+@pytest.mark.usefixtures("without_the_fault", "roles")
 def test_the_demo_has_what_a_visitor_is_to_find_and_filling_it_again_changes_nothing(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,7 +67,8 @@ def test_the_demo_has_what_a_visitor_is_to_find_and_filling_it_again_changes_not
     for login in STAFF:
         user = authenticate(username=login.username, password=login.password)
         assert isinstance(user, User)
-        assert user.has_perms(["organizations.change_seats", "billing.view_subscriptionevent"])
+        assert user.has_perms(["organizations.refund_invoice", "billing.view_subscriptionevent"])
+        assert user.has_perm("organizations.change_seats") is (login.role != "finance")
         assert user.is_superuser is (login.role == "administrator")
         assert user.has_perm("auth.change_user") is (login.role == "administrator")
     crowded = [

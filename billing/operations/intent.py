@@ -1,0 +1,227 @@
+"""The first of the three steps: the intent (docs/decisions/intent-call-settle.md).
+
+What the person agreed to is held against the present, everything is checked once more with the organization locked,
+and what will be asked of Stripe is written down, in one transaction. `billing.operations.settlement` does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing import stripe_api
+from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
+from billing.models import SubscriptionEvent
+from billing.operations.base import Agreement, Choices, Intent, Subject
+from billing.operations.settlement import AnyOperation, carry_out, longest_call, record_step
+from billing.stripe_api import StripeObject
+from billing.sync import is_behind, sync_customer
+from organizations.models import Organization
+
+log = logging.getLogger(__name__)
+
+State = SubscriptionEvent.State
+
+
+@dataclass(frozen=True)
+class Performed:
+    """An operation that was attempted."""
+
+    event: SubscriptionEvent
+    """Its ledger row: done, failed, or pending while the outcome is unknown."""
+    answers: list[StripeObject] = field(default_factory=list)
+    """Stripe's answers with what the ledger does not keep; empty unless this very call got them."""
+
+
+def agree(
+    operation: AnyOperation, subject: Subject, choices: Choices, at: int | None = None
+) -> tuple[Any, Agreement]:
+    """A preview of now (or of `at`, unix seconds), and the agreement to it that `perform` wants."""
+    at = int(timezone.now().timestamp()) if at is None else at
+    preview = operation.preview(subject, choices, at)
+    return preview, Agreement(at=at, digest=preview.digest)
+
+
+def perform(
+    operation: AnyOperation,
+    subject: Subject,
+    *,
+    choices: Choices,
+    agreed: Agreement,
+    actor: User,
+    reason: str = "",
+    ticket: str = "",
+) -> Performed:
+    """Do exactly what was agreed to: intent, call, settle.
+
+    Performed again under the same id (a second click), it returns the first one's row and does nothing.
+    Raises PreviewOutdated when the agreement is older than `PREVIEW_MAX_AGE_SECONDS` or something else would happen
+    now; NotPermitted, OperationRefused and StripeError when nothing was attempted, so that nothing is in the ledger.
+    """
+    first = performed(agreed.uuid)
+    if first is not None:
+        return Performed(first)
+    if not actor.has_perm(operation.permission):
+        raise NotPermitted(_("You may not do this. Nothing was changed."), operation.permission)
+    problem = stripe_api.configuration_problem() if operation.calls_stripe else None
+    if problem:
+        raise StripeMisconfigured(problem)
+    try:
+        event, is_new = _intend(
+            operation, subject, choices, agreed, actor=actor, reason=reason, ticket=ticket
+        )
+    except PreviewOutdated:
+        # Outdated by its own first click, perhaps, which was a moment faster.
+        first = performed(agreed.uuid)
+        if first is None:
+            raise
+        return Performed(first)
+    if not is_new:
+        return Performed(event)
+    answers = carry_out(event, operation, resend=False)
+    event.refresh_from_db()
+    if operation.shows_at_once and event.state == State.DONE and event.stripe_customer_id:
+        _show_at_once(event.stripe_customer_id)
+    return Performed(event, answers)
+
+
+def performed(id_: UUID) -> SubscriptionEvent | None:
+    """The row of an operation that was performed under this id already."""
+    return SubscriptionEvent.objects.filter(uuid=id_).first()
+
+
+# -- intent ---------------------------------------------------------------------------------------------
+
+
+def _intend(
+    operation: AnyOperation,
+    subject: Subject,
+    choices: Choices,
+    agreed: Agreement,
+    *,
+    actor: User,
+    reason: str,
+    ticket: str,
+) -> tuple[SubscriptionEvent, bool]:
+    """Hold the agreement against the present, then lock, check, write down; returns the row, and whether it is new."""
+    lock_key = operation.lock_key(subject, choices)
+    newest_seen = newest_under(lock_key)
+    preview = _as_agreed(operation, subject, choices, agreed)
+    try:
+        with transaction.atomic():
+            subject, organization = _locked(subject)
+            if newest_under(lock_key) > newest_seen:
+                raise PreviewOutdated(
+                    in_progress(lock_key)
+                    or _("A colleague changed this just now. Nothing was changed by you.")
+                )
+            intent = operation.prepare(subject, choices, preview, actor)
+            event = SubscriptionEvent.objects.create(
+                **_evidence(operation, organization, intent),
+                uuid=agreed.uuid,
+                actor=actor,
+                actor_label=actor.get_username(),
+                reason=reason or None,
+                ticket=ticket or None,
+                lock_key=lock_key,
+                plan={**preview.to_dict(), "choices": choices.to_dict(), **intent.plan},
+                next_attempt_at=Now() + longest_call(len(intent.steps)),
+            )
+            for position, step in enumerate(intent.steps):
+                record_step(event, step, position)
+    except IntegrityError as error:
+        first = performed(agreed.uuid)
+        if first is not None:
+            return first, False
+        if "one_pending_change_at_a_time" not in str(error):
+            raise
+        raise OperationRefused(
+            in_progress(lock_key)
+            or _("Another change has just been made. Look at the new state and try again.")
+        ) from error
+    return event, True
+
+
+def _as_agreed(operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement) -> Any:
+    """The present preview, equal to the one that was agreed to. Raises PreviewOutdated."""
+    if timezone.now().timestamp() - agreed.at > settings.PREVIEW_MAX_AGE_SECONDS:
+        raise PreviewOutdated(
+            _("These figures are more than ten minutes old. Nothing was changed; here are new ones.")
+        )
+    try:
+        preview = operation.preview(subject, choices, agreed.at)
+    except OperationRefused as refusal:
+        raise PreviewOutdated(refusal.message) from refusal
+    if preview.digest != agreed.digest:
+        raise PreviewOutdated(
+            _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
+        )
+    return preview
+
+
+def _locked(subject: Subject) -> tuple[Subject, Organization | None]:
+    """The subject as it is now, and its organization, whose row is locked until the intent is written."""
+    if isinstance(subject, Organization):
+        organization = Organization.objects.select_for_update(no_key=True).get(pk=subject.pk)
+        return organization, organization
+    event = SubscriptionEvent.objects.select_for_update(of=("self",)).get(pk=subject.pk)
+    return event, event.organization
+
+
+def _evidence(operation: AnyOperation, organization: Organization | None, intent: Intent) -> dict[str, Any]:
+    columns = {
+        "source": SubscriptionEvent.Source.STAFF,
+        "type": operation.type,
+        "organization": organization,
+        "organization_label": organization.name if organization else None,
+        "stripe_customer_id": organization.stripe_customer_id if organization else None,
+        "livemode": settings.STRIPE_LIVE_MODE,
+        "occurred_at": timezone.now(),
+        "before": intent.before,
+    }
+    return {**columns, **intent.columns}
+
+
+def newest_under(lock_key: str) -> int:
+    """The newest of our own acts under a lock, in the ledger's order; 0 where there is none."""
+    newest = SubscriptionEvent.objects.filter(lock_key=lock_key).aggregate(newest=Max("pk"))["newest"]
+    return newest or 0
+
+
+def in_progress(lock_key: str) -> str | None:
+    """Whose act holds this lock, in a sentence for whoever wants another; None where nobody's does."""
+    other = SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()
+    if other is None:
+        return None
+    if not other.reason:
+        return _(
+            "Something that %(who)s began is still in progress here. Nothing was changed by you; wait for it."
+        ) % {"who": other.actor_label}
+    return _(
+        "Something that %(who)s began (“%(reason)s”) is still in progress here."
+        " Nothing was changed by you; wait for it."
+    ) % {"who": other.actor_label, "reason": other.reason}
+
+
+def _show_at_once(customer_id: str) -> None:
+    """Read the new state now, so that the next page shows it; a worker that is at it already is waited for.
+
+    When that fails, or takes long, the worker does it soon.
+    """
+    patience = time.monotonic() + 2
+    try:
+        while not sync_customer(customer_id) and is_behind(customer_id) and time.monotonic() < patience:
+            time.sleep(0.1)
+    except Exception:
+        log.exception("Reading %s right after an operation failed; the worker will do it", customer_id)

@@ -1,0 +1,272 @@
+"""The second and third step: call Stripe, then settle (docs/decisions/intent-call-settle.md).
+
+Call: no transaction open, each step recorded before it is sent, under a key that is the same at every resend.
+Settle: one transaction, only if still pending. Whatever dies in between leaves a pending row, which the sweeper
+(`settle_pending`) brings to its truth. It looks first, resends only with the same key and only while the agreement
+still stands, and never sends blindly.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Any, cast
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing import stripe_api
+from billing.errors import (
+    OutcomeUnknown,
+    StripeBusy,
+    StripeError,
+    StripeMisconfigured,
+    StripeRefused,
+    StripeUnreachable,
+)
+from billing.models import OperationStep, SubscriptionEvent
+from billing.operations.base import KEY_LIFETIME, Operation, Step
+from billing.stripe_api import StripeObject
+from billing.sync import request_sync
+
+log = logging.getLogger(__name__)
+
+State = SubscriptionEvent.State
+type AnyOperation = Operation[Any, Any, Any]
+
+# No request to Stripe is under way longer than this: what left no trace by then did not happen.
+IN_FLIGHT = datetime.timedelta(minutes=2)
+
+# How often the sweeper asks again while the outcome is unknown, and when it hands the row to a person.
+RETRY_SECONDS = (5, 10, 20, 60, 300, 900)
+GIVE_UP_AFTER = datetime.timedelta(days=2)
+
+
+def longest_call(steps: int) -> datetime.timedelta:
+    """Longer than this the calling process cannot still be waiting for Stripe; then the sweeper may take over."""
+    each = settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
+    return datetime.timedelta(seconds=max(steps, 1) * each + 15)
+
+
+def record_step(event: SubscriptionEvent, step: Step, position: int) -> OperationStep:
+    """Write a step down before it is sent; whoever recorded it first is right."""
+    recorded, _is_new = OperationStep.objects.get_or_create(
+        event=event,
+        position=position,
+        defaults={
+            "name": step.name,
+            "method": step.method,
+            "path": step.path,
+            "params": _signed(step.params, event) if step.signed and step.method == "POST" else step.params,
+            "required": step.required,
+        },
+    )
+    return recorded
+
+
+def _signed(params: dict[str, Any], event: SubscriptionEvent) -> dict[str, Any]:
+    """The parameters with our mark in the metadata, by which the outcome can be looked up for ever."""
+    return {**params, "metadata": {**params.get("metadata", {}), "operation": str(event.uuid)}}
+
+
+# -- call -----------------------------------------------------------------------------------------------
+
+
+def carry_out(event: SubscriptionEvent, operation: AnyOperation, *, resend: bool) -> list[StripeObject]:
+    """Send the steps that have no answer yet, and settle. Leaves the row pending while the outcome is unknown."""
+    answers: list[StripeObject] = []
+    try:
+        for step in _steps(event, operation, answers):
+            answers.append(_answered(event, step, operation, resend=resend))  # noqa: PERF401  (it is read meanwhile)
+        _succeed(event, operation, answers)
+    except OutcomeUnknown as error:
+        _stay_pending(event, error.detail or str(error))
+    except StripeError as error:
+        if _may_come_later(event, operation, error, resend=resend):
+            _stay_pending(event, error.detail or str(error))
+        else:
+            _fail(event, operation, error)
+    except Exception:
+        # Whatever this is, Stripe may have done its part; the sweeper finds out, or hands it to a person.
+        log.exception("Operation %s broke off; its outcome is looked up later", event.uuid)
+        _stay_pending(event, traceback.format_exc().replace("\0", ""))
+    return answers
+
+
+def _may_come_later(
+    event: SubscriptionEvent, operation: AnyOperation, error: StripeError, *, resend: bool
+) -> bool:
+    """Whether a failure that is not a refusal leaves something to do: what was begun is brought to its end."""
+    if not isinstance(error, StripeUnreachable | StripeBusy | StripeMisconfigured):
+        return False
+    # On a resend, "could not be reached" and "busy" say nothing about the first try.
+    return resend or operation.insists or event.steps.filter(answer__isnull=False).exists()
+
+
+def _steps(
+    event: SubscriptionEvent, operation: AnyOperation, answers: list[StripeObject]
+) -> Iterator[OperationStep]:
+    """The steps, one after the other; one that depends on `answers` is recorded when they are there."""
+    recorded = list(event.steps.order_by("position"))
+    yield from recorded
+    position = len(recorded)
+    while (step := operation.following(event, answers)) is not None:
+        # A later step may take as long as the first one did.
+        SubscriptionEvent.objects.filter(pk=event.pk, claim=event.claim, state=State.PENDING).update(
+            next_attempt_at=Now() + longest_call(1)
+        )
+        yield record_step(event, step, position)
+        position += 1
+
+
+def _answered(
+    event: SubscriptionEvent, step: OperationStep, operation: AnyOperation, *, resend: bool
+) -> StripeObject:
+    """The answer of one step: the one recorded, the one found at Stripe, or that of sending it. Recorded before use."""
+    if step.answer is not None:
+        return cast(StripeObject, step.answer)
+    try:
+        answer = _look_first(event, step, operation) if resend else None
+        if answer is None:
+            answer = _send(step)
+    except StripeRefused as error:
+        found = operation.find_outcome(event, step).answer if resend else None
+        if found is not None:
+            answer = found  # refused because the first try, still under way then, had done it
+        elif step.required:
+            raise
+        else:
+            answer = {"refused": str(error.message), **error.raw}
+    OperationStep.objects.filter(pk=step.pk, answer__isnull=True).update(
+        answer=operation.remember(answer), answered_at=timezone.now()
+    )
+    return answer
+
+
+def _send(step: OperationStep) -> StripeObject:
+    """One call: recorded as sent, sent, its failure recorded."""
+    OperationStep.objects.filter(pk=step.pk).update(sent_at=timezone.now())
+    try:
+        return stripe_api.call(
+            step.method,
+            step.path,
+            step.params,
+            idempotency_key=step.idempotency_key if step.method == "POST" else None,
+        )
+    except StripeError as error:
+        OperationStep.objects.filter(pk=step.pk).update(error={"detail": error.detail, **error.raw})
+        raise
+
+
+def _look_first(
+    event: SubscriptionEvent, step: OperationStep, operation: AnyOperation
+) -> StripeObject | None:
+    """What the step did, seen at Stripe; None where it did nothing and may be sent again.
+
+    Raises OutcomeUnknown while it may still be under way, StripeRefused when it did not happen and will not.
+    """
+    if step.sent_at is None and step.position > 0:
+        return None  # the process died between two steps; this one was never sent
+    trace = operation.find_outcome(event, step)
+    if trace.answer is not None:
+        return trace.answer
+    status = (step.error or {}).get("status")
+    # Stripe answers its first 500 to the same key for ever, so after one resend there is nothing to gain.
+    is_cached_failure = (status or 0) >= 500 and event.attempts > 1
+    if trace.still_agreed and not is_cached_failure and _is_younger(event, _resendable(operation)):
+        return None
+    if status is None and _is_younger(event, IN_FLIGHT):
+        raise OutcomeUnknown(_("It may still be under way at Stripe."))
+    if not trace.still_agreed:
+        raise StripeRefused(
+            _(
+                "It never reached Stripe, and things changed there meanwhile, so it was not done. Look and try again."
+            ),
+            "looked up: no trace of the operation, and the subscription changed since",
+        )
+    raise StripeRefused(
+        _("Stripe did not do it, and nothing was changed there. Try again."),
+        "looked up: no trace of the operation",
+    )
+
+
+def _resendable(operation: AnyOperation) -> datetime.timedelta:
+    return min(operation.resend_within, KEY_LIFETIME)
+
+
+def _is_younger(event: SubscriptionEvent, age: datetime.timedelta) -> bool:
+    return SubscriptionEvent.objects.filter(pk=event.pk, created_at__gt=Now() - age).exists()
+
+
+# -- settle ---------------------------------------------------------------------------------------------
+
+
+def _locked_if_pending(event: SubscriptionEvent, *, ours: bool) -> SubscriptionEvent | None:
+    """The row, locked, while it is pending; with `ours`, only while nobody took it over from this process."""
+    rows = SubscriptionEvent.objects.select_for_update().filter(pk=event.pk, state=State.PENDING)
+    return (rows.filter(claim=event.claim) if ours else rows).first()
+
+
+def _succeed(event: SubscriptionEvent, operation: AnyOperation, answers: list[StripeObject]) -> None:
+    """What Stripe confirmed is true whoever learned it, so it closes the row even after a takeover."""
+    with transaction.atomic():
+        pending = _locked_if_pending(event, ours=False)
+        if pending is None:
+            return  # the sweeper, or the process it stood in for, was faster
+        settlement = operation.settle(pending, answers)
+        SubscriptionEvent.objects.filter(pk=pending.pk).update(
+            state=State.DONE,
+            message=settlement.message,
+            after=settlement.after,
+            processed_at=timezone.now(),
+            next_attempt_at=None,
+            error="",
+            **settlement.columns,
+        )
+        _ask_for_sync(pending, operation)
+
+
+def _fail(event: SubscriptionEvent, operation: AnyOperation, error: StripeError) -> None:
+    """Close the row as failed; where a part was done before, a person must see it."""
+    with transaction.atomic():
+        pending = _locked_if_pending(event, ours=True)
+        if pending is None:
+            return
+        done = list(pending.steps.filter(answer__isnull=False).order_by("position"))
+        failure = operation.fail(pending, done, error)
+        SubscriptionEvent.objects.filter(pk=pending.pk).update(
+            state=State.PARKED if failure.needs_a_person else State.FAILED,
+            message=failure.message,
+            processed_at=timezone.now(),
+            next_attempt_at=None,
+            error=error.detail,
+        )
+        if done:
+            _ask_for_sync(pending, operation)
+
+
+def _ask_for_sync(event: SubscriptionEvent, operation: AnyOperation) -> None:
+    if event.stripe_customer_id:
+        request_sync(event.stripe_customer_id, operation.sync_objects(event))
+
+
+def _stay_pending(event: SubscriptionEvent, why: str) -> None:
+    """Keep the row for the sweeper, which asks soon at first and then less and less often, and a person at last."""
+    with transaction.atomic():
+        pending = _locked_if_pending(event, ours=True)
+        if pending is None:
+            return
+        attempts = pending.attempts + 1
+        delay = datetime.timedelta(seconds=RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1])
+        is_over = not _is_younger(pending, GIVE_UP_AFTER)
+        SubscriptionEvent.objects.filter(pk=pending.pk).update(
+            attempts=attempts,
+            error=why,
+            state=State.PARKED if is_over else State.PENDING,
+            next_attempt_at=None if is_over else Now() + delay,
+        )

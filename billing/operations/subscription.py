@@ -1,0 +1,148 @@
+"""What the operations on a subscription share: which one is meant, what locks it, and what must still be so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+
+from billing import mirror, stripe_api
+from billing.errors import OperationRefused
+from billing.models import OperationStep, SubscriptionEvent
+from billing.operations.base import Choices, Operation, Preview, Trace
+from billing.operations.intent import in_progress
+from billing.projection import from_unix
+from billing.stripe_api import StripeObject
+from organizations.models import Organization
+from organizations.querysets import ENDED_STATUSES
+
+
+@dataclass(frozen=True)
+class SubscriptionChoices(Choices):
+    """Choices about one subscription of an organization."""
+
+    subscription: str = ""
+    """Which of several live ones; the organization's own where it is empty."""
+
+
+@dataclass(frozen=True)
+class SubscriptionPreview(Preview):
+    """What would happen to one subscription."""
+
+    subscription_id: str
+    fingerprint: str
+    """Of the subscription as it was shown: see `fingerprint`."""
+
+
+class SubscriptionOperation[ChoicesT: SubscriptionChoices, PreviewT: SubscriptionPreview](
+    Operation[Organization, ChoicesT, PreviewT]
+):
+    """An operation on one subscription, which leaves our mark in the subscription's metadata."""
+
+    def lock_key(self, subject: Organization, choices: ChoicesT) -> str:
+        """One subscription, one change at a time."""
+        return lock_key_of(subscription_id_of(subject, choices))
+
+    def refuse_reason(self, subject: Organization) -> str | None:
+        """What our own rows tell: connected, read, and nobody else at it."""
+        if not subject.stripe_customer_id:
+            return _("This organization is not connected to a Stripe customer.")
+        if not subject.stripe_subscription_id:
+            return _("This organization has no subscription.")
+        subscription = mirror.subscription(subject.stripe_subscription_id)
+        if subscription is None:
+            return _("This organization's subscription has not been read from Stripe yet.")
+        return self.unfit(subscription) or in_progress(lock_key_of(subscription["id"]))
+
+    def unfit(self, subscription: StripeObject) -> str | None:
+        """Why this cannot be done to a subscription in this state; None when it can."""
+        return ended(subscription)
+
+    def read(self, organization: Organization, choices: ChoicesT) -> StripeObject:
+        """The subscription that is meant, as Stripe has it now: the mirror may be seconds behind.
+
+        Raises OperationRefused where it is not this customer's, or in a state this cannot be done in; StripeError.
+        """
+        if not choices.subscription:
+            reason = self.refuse_reason(organization)
+            if reason:
+                raise OperationRefused(reason)
+        subscription = stripe_api.retrieve(subscription_id_of(organization, choices))
+        if _id_of(subscription.get("customer")) != organization.stripe_customer_id:
+            raise OperationRefused(_("This subscription belongs to another customer. Nothing was changed."))
+        reason = self.unfit(subscription)
+        if reason:
+            raise OperationRefused(reason)
+        return subscription
+
+    def find_outcome(self, event: SubscriptionEvent, step: OperationStep) -> Trace:
+        """An update leaves our mark in the subscription's metadata, together with what it changed."""
+        subscription = stripe_api.retrieve(event.stripe_subscription_id or "")
+        return Trace(
+            answer=subscription if is_marked(subscription, event) else None,
+            still_agreed=fingerprint(subscription) == (event.plan or {}).get("fingerprint"),
+        )
+
+
+def live_subscriptions(organization: Organization) -> list[StripeObject]:
+    """The subscriptions of an organization's customer that have not ended, newest first, as the mirror has them."""
+    if not organization.stripe_customer_id:
+        return []
+    everything = mirror.subscriptions_of(organization.stripe_customer_id)
+    live = [each for each in everything if each["status"] not in ENDED_STATUSES]
+    return sorted(live, key=lambda each: (each["created"], each["id"]), reverse=True)
+
+
+def subscription_id_of(organization: Organization, choices: SubscriptionChoices) -> str:
+    """The subscription that is meant. Raises OperationRefused where there is none."""
+    id_ = choices.subscription or organization.stripe_subscription_id
+    if not id_:
+        raise OperationRefused(_("This organization has no subscription."))
+    return id_
+
+
+def lock_key_of(subscription_id: str) -> str:
+    """What a change of this subscription holds while it is pending."""
+    return f"subscription:{subscription_id}"
+
+
+def is_marked(thing: StripeObject, event: SubscriptionEvent) -> bool:
+    """Whether an object at Stripe carries the mark of this operation."""
+    return (thing.get("metadata") or {}).get("operation") == str(event.uuid)
+
+
+def ended(subscription: StripeObject) -> str | None:
+    """That a subscription is over, in a sentence; None while it lives."""
+    if subscription["status"] not in ENDED_STATUSES:
+        return None
+    at = from_unix(subscription.get("ended_at"))
+    if at is None:
+        return _("This organization's subscription has ended, so nothing can be changed about it.")
+    return _("This organization's subscription ended on %(date)s, so nothing can be changed about it.") % {
+        "date": formats.date_format(timezone.localtime(at), "j M Y")
+    }
+
+
+def fingerprint(subscription: StripeObject) -> str:
+    """What of a subscription must still be so for a preview of it to hold."""
+    told = [
+        subscription["status"],
+        subscription.get("cancel_at"),
+        subscription.get("cancel_at_period_end"),
+        subscription.get("trial_end"),
+        subscription.get("pause_collection"),
+        _id_of(subscription.get("schedule")),
+        [_id_of(discount) for discount in subscription.get("discounts") or []],
+        [
+            [item["id"], item["price"]["id"], item.get("quantity"), item.get("current_period_end")]
+            for item in subscription["items"]["data"]
+        ],
+    ]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _id_of(value: StripeObject | str | None) -> str | None:
+    return value["id"] if isinstance(value, dict) else value
