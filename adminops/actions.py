@@ -33,6 +33,8 @@ class StaffAction:
     path: str
     page: type[OperationPage[Any, Any, Any]]
     subject_class: type[Organization] | type[SubscriptionEvent] = Organization
+    is_foremost: bool = False
+    """Whether its button stands in the open; the others are under "More"."""
 
     @property
     def operation(self) -> Operation[Any, Any, Any]:
@@ -70,6 +72,7 @@ ACTIONS: tuple[StaffAction, ...] = (
         rate="10/m",
         path="seats",
         page=ChangeSeatsPage,
+        is_foremost=True,
     ),
 )
 

@@ -14,13 +14,13 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops import actions
+from adminops.actions import Offer, offered
 from adminops.pages import timeline, words
 from adminops.pages.badges import AMBER, RED, Badge, access_badge, member_badge, subscription_badge
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
-from billing.stripe_api import dashboard_url
+from billing.stripe_api import configuration_problem, dashboard_url
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 
 INVOICES_SHOWN = 36
@@ -97,13 +97,24 @@ class CustomerPage:
         return " · ".join(format_money(total, currency) for currency, total in sums.items() if total)
 
     @cached_property
-    def actions(self) -> list[actions.Offer]:
-        return actions.offered(self.user, self.organization)
+    def actions(self) -> list[Offer]:
+        return offered(self.user, self.organization)
 
     @property
-    def refusals(self) -> list[str]:
-        """Why some of the actions cannot be done now, each sentence once."""
-        return list(dict.fromkeys(offer.refusal for offer in self.actions if offer.refusal))
+    def foremost(self) -> list[Offer]:
+        """The actions that stand in the open: those most asked for that can be taken now."""
+        return [offer for offer in self.actions if offer.action.is_foremost and not offer.refusal]
+
+    @property
+    def further(self) -> list[Offer]:
+        """The rest: what can be done first, then what cannot, with why."""
+        rest = [offer for offer in self.actions if offer not in self.foremost]
+        return sorted(rest, key=lambda offer: bool(offer.refusal))
+
+    @property
+    def disconnected(self) -> str | None:
+        """Why nothing can be changed at Stripe at all, for those who could otherwise."""
+        return configuration_problem() if self.actions else None
 
     # -- subscription -----------------------------------------------------------------------------------
 

@@ -72,8 +72,13 @@ class ReasonForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
+    only_when: ClassVar[dict[str, str]] = {}
+    """Fields that are asked only after a certain answer to another: `{"prorate": "when=now"}`, `"when=now|later"`."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name, condition in self.only_when.items():
+            self.fields[name].only_when = condition  # type: ignore[attr-defined]  # for the template
         asked = [name for name in self.fields if name not in {"reason", "ticket"}]
         self.order_fields([*asked, "reason", "ticket"])
 

@@ -2,7 +2,11 @@
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
+    document.querySelectorAll("form[data-operation]").forEach((form) => {
+        showWhatApplies(form);
+        followWithPreview(form);
+    });
+    document.querySelectorAll("details.bo-more").forEach(closeFromOutside);
     if (document.querySelector("[data-look-again]")) {
         lookAgain();
     }
@@ -45,6 +49,35 @@ function lookAgain() {
     }, PAUSE_MS);
 }
 
+// A question that depends on the answer to another is shown only with that answer: data-only-when="when=now".
+function showWhatApplies(form) {
+    const dependent = form.querySelectorAll("[data-only-when]");
+    const refresh = () => {
+        const data = new FormData(form);
+        dependent.forEach((field) => {
+            const [name, ...values] = field.dataset.onlyWhen.split(/[=|]/);
+            field.hidden = !data.getAll(name).some((value) => values.includes(value));
+        });
+    };
+    form.addEventListener("change", refresh);
+    refresh();
+}
+
+// A menu closes as menus do: with Escape, or by a click elsewhere.
+function closeFromOutside(menu) {
+    document.addEventListener("click", (event) => {
+        if (!menu.contains(event.target)) {
+            menu.open = false;
+        }
+    });
+    menu.addEventListener("keydown", (event) => {
+        if (event.key === "Escape" && menu.open) {
+            menu.open = false;
+            menu.querySelector("summary").focus();
+        }
+    });
+}
+
 function followWithPreview(form) {
     const PAUSE_MS = 350;
     const names = form.dataset.operation.split(" ");
@@ -62,7 +95,7 @@ function followWithPreview(form) {
 
     function asked() {
         const data = new FormData(form);
-        return JSON.stringify(names.map((name) => data.get(name)));
+        return JSON.stringify(names.map((name) => data.getAll(name)));
     }
 
     function setBusy(isBusy) {
