@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing.sandbox.errors import ApiError, invalid
+from billing.sandbox.errors import invalid
 from billing.sandbox.machine.cycle import (
     cycle_invoice,
     invoice_pending,
@@ -13,12 +13,13 @@ from billing.sandbox.machine.cycle import (
     set_items,
 )
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
+from billing.sandbox.machine.ending import set_cancellation
 from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete
 from billing.sandbox.machine.pending import check, discard, hold, remember
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.proration import charge, credit
-from billing.sandbox.machine.signup import EXPIRES, MOST_ITEMS, end_wanted, new_item, owned_method, priced
+from billing.sandbox.machine.signup import EXPIRES, MOST_ITEMS, new_item, owned_method, priced
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import merged
 from billing.sandbox.table import Object
@@ -84,7 +85,7 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     if extras := params.get("add_invoice_items"):
         add_items(world, subscription, extras)
         changed = changed or "changed"
-    _set_cancellation(world, subscription, params, now)
+    set_cancellation(world, subscription, params)
     if reset:
         return _start_over(world, subscription, behavior, at, now)
     if behavior == "always_invoice" and changed:
@@ -135,45 +136,6 @@ def _set_fields(world: World, subscription: Object, params: dict[str, Any], now:
             changes[field] = {**(subscription[field] or {}), **params[field]}
     if changes:
         world.update(subscription, **changes)
-
-
-def _set_cancellation(world: World, subscription: Object, params: dict[str, Any], now: int) -> None:
-    items = items_of(subscription)
-    details = subscription["cancellation_details"]
-    if params.get("cancel_at_period_end") and params.get("cancel_at"):
-        raise invalid("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
-    if params.get("cancel_at_period_end") is True:
-        at = min(item["current_period_end"] for item in items)
-    elif params.get("cancel_at"):
-        wanted = params["cancel_at"]
-        at = end_wanted(wanted, items)
-        world.note(subscription["id"], end_prorates=params.get("proration_behavior") != "none")
-        if at <= now:
-            raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
-    elif params.get("cancel_at_period_end") is False or (
-        "cancel_at" in params and params["cancel_at"] is None
-    ):
-        if subscription["cancel_at"] or subscription["cancel_at_period_end"]:
-            world.update(
-                subscription,
-                cancel_at=None,
-                cancel_at_period_end=False,
-                canceled_at=None,
-                cancellation_details={**details, "reason": None, "comment": None, "feedback": None},
-            )
-        return
-    elif subscription["cancel_at_period_end"]:
-        world.update(subscription, cancel_at=min(item["current_period_end"] for item in items))
-        return
-    else:
-        return
-    world.update(
-        subscription,
-        cancel_at=at,
-        cancel_at_period_end=bool(params.get("cancel_at_period_end")),
-        canceled_at=now,
-        cancellation_details={**details, "reason": "cancellation_requested"},
-    )
 
 
 def _set_trial(world: World, subscription: Object, trial_end: Any, now: int) -> bool:
@@ -354,33 +316,4 @@ def resume(world: World, subscription: Object, params: dict[str, Any]) -> Object
     else:
         world.emit("customer.subscription.resumed", subscription)
     schedule_renewal(world, subscription)
-    return subscription
-
-
-def cancel_now(
-    world: World, subscription: Object, *, invoice_now: bool, prorate: bool, details: dict[str, Any]
-) -> Object:
-    """End a subscription at once; credit and invoice what is asked for."""
-    from billing.sandbox.machine.status import end
-
-    if subscription["status"] in ENDED:
-        raise invalid(
-            f"No such subscription: '{subscription['id']}'", param="id", code="resource_missing", status=404
-        )
-    now = world.now_of(subscription["customer"])
-    if prorate and subscription["status"] != "trialing":
-        for item in items_of(subscription):
-            credit(world, subscription, item, now)
-    if details:
-        world.update(subscription, cancellation_details={**subscription["cancellation_details"], **details})
-    invoice = (
-        invoice_pending(world, subscription, reason="subscription_update", collect=False)
-        if invoice_now
-        else None
-    )
-    end(world, subscription, reason="cancellation_requested")
-    if invoice is not None:
-        said: ApiError | None = finalize_and_collect(world, invoice)
-        if said:
-            world.update(invoice, auto_advance=False, next_payment_attempt=None)
     return subscription

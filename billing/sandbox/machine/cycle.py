@@ -137,9 +137,10 @@ def cycle_invoice(
     period: tuple[int, int],
     reason: str = "subscription_cycle",
 ) -> Object:
-    """A draft of the rolled items' new periods and everything pending."""
+    """A draft of the rolled items' new periods and everything pending; on a renewal, the customer's own items too."""
     customer = world.get("customer", subscription["customer"])
-    pending = pending_items(world, customer["id"], subscription["id"])
+    renewal = bool(rolled) and reason == "subscription_cycle"
+    pending = pending_items(world, customer["id"], subscription["id"], *([None] if renewal else []))
     invoice = draft(
         world,
         customer,
@@ -148,8 +149,6 @@ def cycle_invoice(
         period=period,
         subscription=subscription,
     )
-    if subscription["days_until_due"]:
-        world.note(invoice["id"], days_until_due=subscription["days_until_due"])
     lines = sweep(world, invoice, pending)
     for item in rolled:
         lines += recurring_lines(world, invoice, subscription, item)

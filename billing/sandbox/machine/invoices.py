@@ -131,6 +131,8 @@ def draft(
         known = world.side.get(subscription["id"], {}).get("invoices", [])
         world.note(subscription["id"], invoices=[*known, id])
         world.update(subscription, latest_invoice=id)
+        if days := subscription["days_until_due"]:
+            world.note(id, days_until_due=days)
     return invoice
 
 

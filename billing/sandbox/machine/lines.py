@@ -161,11 +161,11 @@ def set_lines(world: World, invoice: Object, lines: list[Object]) -> None:
     use(world, used)
 
 
-def pending_items(world: World, customer: str, subscription: str | None) -> list[Object]:
-    """Invoice items that wait for an invoice, oldest first: a subscription's, or the customer's own."""
+def pending_items(world: World, customer: str, *subscriptions: str | None) -> list[Object]:
+    """Invoice items that wait for an invoice, oldest first: of subscriptions, and (None) the customer's own."""
     table = world.tables["invoiceitem"]
     waiting = [item for item in table.newest_first("customer", customer) if item["invoice"] is None]
-    return [item for item in reversed(waiting) if _subscription_of_item(item) == subscription]
+    return [item for item in reversed(waiting) if _subscription_of_item(item) in subscriptions]
 
 
 def _subscription_of_item(item: Object) -> str | None:

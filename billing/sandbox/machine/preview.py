@@ -94,7 +94,7 @@ def _renewal(world: World, subscription: Object, *, recurring: bool = False) -> 
     """The next renewal with what is pending, or what comes at the end; `recurring`: only the periods' own lines."""
     clock, pending = (
         subscription["test_clock"],
-        pending_items(world, subscription["customer"], subscription["id"]),
+        pending_items(world, subscription["customer"], None, subscription["id"]),
     )
     start = min(item["current_period_start"] for item in items_of(subscription))
     at = min(item["current_period_end"] for item in items_of(subscription))

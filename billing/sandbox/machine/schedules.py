@@ -4,8 +4,9 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
-from billing.sandbox.machine.changes import apply, cancel_now, collect
+from billing.sandbox.machine.changes import apply, collect
 from billing.sandbox.machine.cycle import BEFORE_RENEWAL, finish, items_of, schedule_renewal, set_items
+from billing.sandbox.machine.ending import cancel_now
 from billing.sandbox.machine.pending import discard
 from billing.sandbox.machine.phases import KIND, bounds, new_schedule, phase_discounts, phase_of
 from billing.sandbox.machine.signup import create, new_item

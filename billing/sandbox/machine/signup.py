@@ -298,8 +298,7 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
         subscription=subscription,
     )
     add_items(world, subscription, params.get("add_invoice_items") or [])
-    pending = pending_items(world, customer["id"], None)
-    lines = sweep(world, invoice, pending + pending_items(world, customer["id"], subscription["id"]))
+    lines = sweep(world, invoice, pending_items(world, customer["id"], None, subscription["id"]))
     for item in subscription["items"]["data"]:
         if "began" in world.side[item["id"]]:
             lines.append(stub_line(world, invoice, subscription, item))
@@ -308,7 +307,6 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
     set_lines(world, invoice, lines)
     world.emit("invoice.created", invoice)
     if subscription["collection_method"] == "send_invoice" or params.get("first_draft"):
-        world.note(invoice["id"], days_until_due=subscription["days_until_due"])
         if not trialing:
             world.update(invoice, automatically_finalizes_at=now + HOUR)
             world.schedule(now + HOUR, "finalize_invoice", invoice["id"], invoice["test_clock"])

@@ -67,7 +67,7 @@ def create_invoice(call: Call) -> Object:
         made = invoice_pending(world, subscription, reason="manual", collect=False)
         if made is None:
             raise invalid("Nothing to invoice for subscription", code="invoice_no_subscription_line_items")
-        return made
+        return change_draft(world, made, {key: params[key] for key in FIELDS if key in params})
     if not params.get("customer"):
         raise missing_param("customer")
     customer = world.get("customer", params.pop("customer"), param="customer")
@@ -102,11 +102,15 @@ def retrieve_invoice(call: Call) -> Object:
 @endpoint("POST", "/v1/invoices/{}", **FIELDS)
 def update_invoice(call: Call) -> Object:
     """Change an invoice: once finalised, only what does not move money."""
-    world, params = call.world, dict(call.params)
-    invoice = call.find("invoice")
+    params, invoice = dict(call.params), call.find("invoice")
     fixed = set(params) - {"metadata", "auto_advance", "description", "default_payment_method", "footer"}
     if invoice["status"] != "draft" and fixed:
         raise invalid(f"Finalized invoices can't be updated in this way: {', '.join(sorted(fixed))}.")
+    return change_draft(call.world, invoice, params)
+
+
+def change_draft(world: World, invoice: Object, params: dict[str, Any]) -> Object:
+    """Apply what may be set on an invoice."""
     if "metadata" in params:
         params["metadata"] = merged(invoice["metadata"], params["metadata"])
     if method := params.get("default_payment_method"):

@@ -4,7 +4,8 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page
-from billing.sandbox.machine.changes import cancel_now, modify, resume
+from billing.sandbox.machine.changes import modify, resume
+from billing.sandbox.machine.ending import cancel_now
 from billing.sandbox.machine.signup import create
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import (
