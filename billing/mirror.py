@@ -231,6 +231,18 @@ def _one(rows: models.QuerySet[Any]) -> StripeObject | None:
     return cast("StripeObject | None", rows.values_list("stripe_data", flat=True).first())
 
 
+def known(objects: Iterable[StripeObject]) -> dict[str, StripeObject]:
+    """What the mirror has under the ids of these objects, by id. Kinds it does not hold are passed over."""
+    ids: dict[type[StripeModel], list[str]] = {}
+    for data in objects:
+        if data["object"] in _MODEL_OF:
+            ids.setdefault(_MODEL_OF[data["object"]], []).append(data["id"])
+    found: dict[str, StripeObject] = {}
+    for model, wanted in ids.items():
+        found.update(model.objects.filter(id__in=wanted).values_list("id", "stripe_data"))
+    return found
+
+
 def customer(customer_id: str) -> StripeObject | None:
     """The customer, or None where the mirror has none."""
     return _one(Customer.objects.filter(id=customer_id))

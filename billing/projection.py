@@ -45,15 +45,20 @@ def project(
     payment_methods: Iterable[StripeObject],
     invoices: Iterable[StripeObject],
     now: datetime.datetime,
+    known_issue_since: datetime.datetime | None,
 ) -> dict[str, Any]:
-    """The organization's columns, by name, as Stripe's present objects say them."""
+    """The organization's columns, by name, as Stripe's present objects say them.
+
+    An issue that goes on is as old as we have known it to be: `known_issue_since`.
+    """
     subscription = choose_subscription(subscriptions)
     columns = dict(_NO_SUBSCRIPTION) if subscription is None else _of_subscription(subscription)
     columns.update(_of_card(customer, subscription, payment_methods))
     columns["currency"] = (subscription or customer).get("currency") or customer.get("currency") or ""
     troubled = subscription is not None and subscription["status"] in {"past_due", "unpaid"}
     overdue = oldest_overdue(invoices, now)
-    columns["billing_issue_since"] = overdue or (now if troubled else None)
+    since = overdue or (now if troubled else None)
+    columns["billing_issue_since"] = min(since, known_issue_since) if since and known_issue_since else since
     return columns
 
 

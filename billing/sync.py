@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from django.db import OperationalError, transaction
@@ -18,12 +19,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing import inbox, mirror, stripe_api
+from billing import inbox, mirror
 from billing.errors import LeaseLost, ObjectMissing, StripeBusy, StripeError
 from billing.inbox import EVERYTHING, Lease, request_sync
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
 from billing.projection import is_paid_up, project
+from billing.reading import is_charge, read_everything, read_object
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
 
@@ -76,11 +78,6 @@ def is_behind(customer_id: str) -> bool:
     return CustomerSync.objects.filter(pk=customer_id, wanted__gt=F("done")).exists()
 
 
-def _is_charge(key: str) -> bool:
-    """Whether a row of the inbox is of a charge whose customer is not known yet, instead of a customer."""
-    return key.startswith(("ch_", "py_"))
-
-
 def _waiting_events(lease: Lease) -> list[int]:
     """The webhooks that stood in the ledger before the first call of this round, so that it can answer them."""
     # A failed one waits for its next try; only a parked one has given up.
@@ -88,7 +85,7 @@ def _waiting_events(lease: Lease) -> list[int]:
         state__in=(SubscriptionEvent.State.PENDING, SubscriptionEvent.State.FAILED),
         source=SubscriptionEvent.Source.STRIPE,
     )
-    if _is_charge(lease.customer_id):
+    if is_charge(lease.customer_id):
         events = events.filter(stripe_charge_id=lease.customer_id, stripe_customer_id__isnull=True)
     else:
         events = events.filter(stripe_customer_id=lease.customer_id)
@@ -121,56 +118,10 @@ def _keep(lease: Lease) -> None:
 
 
 def _fetch(lease: Lease, object_id: str) -> list[StripeObject]:
-    _keep(lease)
+    keep = partial(_keep, lease)
     if object_id == EVERYTHING:
-        return _fetch_everything(lease)
-    is_customer = object_id == lease.customer_id and not _is_charge(object_id)
-    found = stripe_api.retrieve_customer(object_id) if is_customer else stripe_api.retrieve(object_id)
-    card = (found.get("invoice_settings") or {}).get("default_payment_method")
-    if isinstance(card, str) and not mirror.knows_payment_method(card):
-        _keep(lease)
-        return [stripe_api.retrieve(card), found]
-    return [found]
-
-
-def _fetch_everything(lease: Lease) -> list[StripeObject]:
-    """All that the mirror keeps of one customer, parents first."""
-    customer_id = lease.customer_id
-
-    def listed(path: str, **params: str) -> list[StripeObject]:
-        rows: list[StripeObject] = []
-        _keep(lease)
-        for page in stripe_api.list_pages(path, params):
-            rows.extend(page)
-            _keep(lease)
-        return rows
-
-    def retrieved(object_id: str) -> StripeObject:
-        _keep(lease)
-        return stripe_api.retrieve(object_id)
-
-    customer = stripe_api.retrieve_customer(customer_id)
-    found = [customer]
-    if not customer.get("deleted"):
-        found += listed(f"/v1/customers/{customer_id}/payment_methods")
-    subscriptions = listed("/v1/subscriptions", customer=customer_id, status="all")
-    # A list expands less deeply than a subscription read alone: tiers and products do not come along.
-    found += [retrieved(each["id"]) if _lacks_tiers(each) else each for each in subscriptions]
-    found += [retrieved(product) for product in sorted(mirror.products_named_in(subscriptions))]
-    found += listed("/v1/payment_intents", customer=customer_id)
-    charges = listed("/v1/charges", customer=customer_id)
-    found += charges
-    for charge in charges:
-        if charge.get("amount_refunded"):
-            found += listed("/v1/refunds", charge=charge["id"])
-        if charge.get("disputed"):
-            found += listed("/v1/disputes", charge=charge["id"])
-    return found + listed("/v1/invoices", customer=customer_id)
-
-
-def _lacks_tiers(subscription: StripeObject) -> bool:
-    prices = [item["price"] for item in subscription["items"]["data"]]
-    return any(price.get("billing_scheme") == "tiered" and not price.get("tiers") for price in prices)
+        return read_everything(lease.customer_id, keep)
+    return read_object(lease.customer_id, object_id, keep)
 
 
 def _settle_around_deadlocks(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
@@ -198,7 +149,7 @@ def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
         _write(lease, answers)
         if EVERYTHING in answers.read:
             mirror.forget_detached(lease.customer_id, answers.read[EVERYTHING])
-        if _is_charge(lease.customer_id):
+        if is_charge(lease.customer_id):
             _mark(row, lease, answers)
             _hand_over(answers, waiting)
         else:
@@ -282,9 +233,8 @@ def _project(customer_id: str) -> Organization | None:
         mirror.payment_methods_of(customer_id),
         mirror.open_invoices_of(customer_id),
         now,
+        organization.billing_issue_since,
     )
-    if columns["billing_issue_since"] and organization.billing_issue_since:
-        columns["billing_issue_since"] = min(columns["billing_issue_since"], organization.billing_issue_since)
     Organization.objects.filter(pk=organization.pk).update(**columns, synced_at=now)
     if is_paid_up(columns):
         _lift_non_payment(organization)

@@ -1,0 +1,80 @@
+"""What Stripe says now about a customer: read, and given back. Nothing is written here.
+
+The one writer (billing/sync.py) reads this way while it holds the lease, and so does whoever only wants to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from billing import mirror, stripe_api
+from billing.stripe_api import StripeObject
+
+type BeforeEachCall = Callable[[], None]
+"""Called before each call to Stripe; what it raises ends the reading."""
+
+
+def _as_it_comes() -> None:
+    """Nothing to do before a call."""
+
+
+def read_object(
+    customer_id: str, object_id: str, before_each_call: BeforeEachCall = _as_it_comes
+) -> list[StripeObject]:
+    """One object of a customer, preceded by the default card that the mirror does not know yet.
+
+    Raises ObjectMissing where Stripe knows no such object, StripeError otherwise.
+    """
+    before_each_call()
+    is_customer = object_id == customer_id and not is_charge(object_id)
+    found = stripe_api.retrieve_customer(object_id) if is_customer else stripe_api.retrieve(object_id)
+    card = (found.get("invoice_settings") or {}).get("default_payment_method")
+    if isinstance(card, str) and not mirror.knows_payment_method(card):
+        before_each_call()
+        return [stripe_api.retrieve(card), found]
+    return [found]
+
+
+def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_comes) -> list[StripeObject]:
+    """All that the mirror keeps of one customer, parents first. Raises ObjectMissing and StripeError."""
+
+    def listed(path: str, **params: str) -> list[StripeObject]:
+        rows: list[StripeObject] = []
+        before_each_call()
+        for page in stripe_api.list_pages(path, params):
+            rows.extend(page)
+            before_each_call()
+        return rows
+
+    def retrieved(object_id: str) -> StripeObject:
+        before_each_call()
+        return stripe_api.retrieve(object_id)
+
+    before_each_call()
+    customer = stripe_api.retrieve_customer(customer_id)
+    found = [customer]
+    if not customer.get("deleted"):
+        found += listed(f"/v1/customers/{customer_id}/payment_methods")
+    subscriptions = listed("/v1/subscriptions", customer=customer_id, status="all")
+    # A list expands less deeply than a subscription read alone: tiers and products do not come along.
+    found += [retrieved(each["id"]) if _lacks_tiers(each) else each for each in subscriptions]
+    found += [retrieved(product) for product in sorted(mirror.products_named_in(subscriptions))]
+    found += listed("/v1/payment_intents", customer=customer_id)
+    charges = listed("/v1/charges", customer=customer_id)
+    found += charges
+    for charge in charges:
+        if charge.get("amount_refunded"):
+            found += listed("/v1/refunds", charge=charge["id"])
+        if charge.get("disputed"):
+            found += listed("/v1/disputes", charge=charge["id"])
+    return found + listed("/v1/invoices", customer=customer_id)
+
+
+def is_charge(key: str) -> bool:
+    """Whether a row of the inbox is of a charge whose customer is not known yet, instead of a customer."""
+    return key.startswith(("ch_", "py_"))
+
+
+def _lacks_tiers(subscription: StripeObject) -> bool:
+    prices = [item["price"] for item in subscription["items"]["data"]]
+    return any(price.get("billing_scheme") == "tiered" and not price.get("tiers") for price in prices)
