@@ -53,6 +53,8 @@ def hold(world: World, subscription: Object, invoice: Object, before: Object, af
         subscription,
         pending_update={
             "billing_cycle_anchor": changed("billing_cycle_anchor"),
+            "discount": None,
+            "discounts": None,
             "expires_at": expires,
             "metadata": changed("metadata"),
             "subscription_items": new["items"]["data"],
