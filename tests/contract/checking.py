@@ -13,6 +13,8 @@ from billing.sandbox.routing import ENDPOINTS, Endpoint, load_resources
 from tests.contract.description import Description, Operation, Schema, walk
 
 OK = 200
+# An endpoint, by its method and path.
+type Key = tuple[str, str]
 
 
 @dataclass
@@ -94,10 +96,6 @@ class Check:
         for problem in found:
             self.problems[f"{name} takes: {problem}"] += 1
 
-    def unseen(self) -> list[str]:
-        """Endpoints of the sandbox that nobody called with success."""
-        return [row.endpoint for row in self.rows.values() if not row.accepted]
-
 
 def lines(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """The lines of recordings; the last may have been cut off with its process."""
@@ -106,6 +104,11 @@ def lines(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
             for text in recording:
                 if text.endswith("\n"):
                     yield json.loads(text)
+
+
+def walked(files: Iterable[Path]) -> set[Key]:
+    """The endpoints that were called with success."""
+    return {(line["method"], line["endpoint"]) for line in lines(files) if line.get("status") == OK}
 
 
 def undescribed(endpoint: Endpoint, operation: Operation) -> Iterator[str]:

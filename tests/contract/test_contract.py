@@ -60,13 +60,14 @@ def description() -> Description:
         ({"coupon": {"id": 5}}, "coupon.id: 5 is not of type 'string'"),
         ({"balance": None}, "balance: None is not of type 'integer'"),
         ({"id": ABSENT}, ": 'id' is a required property"),
+        ({"name": ABSENT}, ": 'name' is a required property"),
         ({"colour": "red"}, ": Additional properties are not allowed ('colour' was unexpected)"),
         ({"object": "cus"}, "object: 'cus' is not one of ['customer']"),
     ],
 )
 def test_a_reply_is_held_to_types_nulls_expansions_and_names(description, answer, problem):
     operation = description.operation("POST", "/v1/customers/{}")
-    answer = {"id": "cus_1", "object": "customer", **answer}
+    answer = {"id": "cus_1", "object": "customer", "name": None, "coupon": None, **answer}
     sent = {name: value for name, value in answer.items() if value is not ABSENT}
     found = description.problems_of_reply(operation, 200, sent)
     assert found == ([problem] if problem else [])
