@@ -1,0 +1,50 @@
+"""For each operation of the registries a situation in which it can be done, and what its effect looks like.
+
+The tests that walk the registries live on these: permissions, limits, crashes at every step, the way through in a
+browser. An operation without a situation fails `test_every_operation_has_a_situation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from billing.operations.base import Subject
+from organizations.models import Organization
+from tests.conftest import Sandbox
+from tests.stripe_world import World, make_customer, make_organization, seats_at_stripe
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A subject that an operation can be done to."""
+
+    subject: Subject
+    answers: dict[str, Any]
+    """What a person types into the form, besides reason and ticket."""
+    choices: dict[str, Any]
+    """The same, as the operation takes it."""
+    effect: Callable[[], object]
+    """What there is to see of it, at Stripe or here: the same before and after where nothing was done."""
+    is_final: bool = True
+    """Whether an unknown outcome can end in "done"; a portal link that nobody saw ends in "ask for a new one"."""
+    forms: dict[str, Any] = field(default_factory=dict)
+
+
+def _organization(sandbox: Sandbox, **columns: Any) -> tuple[World, Organization]:
+    world = make_customer(sandbox)
+    return world, make_organization(world, **columns)
+
+
+def change_seats(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    return Situation(
+        organization,
+        answers={"seats": "12", "proration": "create_prorations", "when": "now"},
+        choices={"seats": 12},
+        effect=lambda: seats_at_stripe(sandbox, world),
+    )
+
+
+SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {"change_seats": change_seats}
