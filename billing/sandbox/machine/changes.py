@@ -66,12 +66,14 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     now = world.now_of(subscription["customer"])
     at = params.get("proration_date") or now
     behavior = params.get("proration_behavior", "create_prorations")
+    trial = ""
     _set_fields(world, subscription, params, now)
     if "discounts" in params:
         set_on_subscription(world, subscription, params["discounts"])
     reset = params.get("billing_cycle_anchor") == "now"
     if "trial_end" in params:
-        reset |= _set_trial(world, subscription, params["trial_end"], now)
+        trial = _set_trial(world, subscription, params["trial_end"], behavior, at)
+        reset |= trial == "reset"
     if params.get("items"):
         start = min(item["current_period_start"] for item in items_of(subscription))
         end = max(item["current_period_end"] for item in items_of(subscription))
@@ -80,12 +82,13 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
                 "Cannot specify a proration_date outside of the current billing period.",
                 param="proration_date",
             )
-    changed = _change_items(world, subscription, params.get("items") or [], behavior, at, reset)
+    changed = _change_items(world, subscription, params.get("items") or [], behavior, at, reset) or trial
     reset |= changed == "reset"
     if extras := params.get("add_invoice_items"):
         add_items(world, subscription, extras)
         changed = changed or "changed"
-    set_cancellation(world, subscription, params)
+    if set_cancellation(world, subscription, params):
+        changed = changed or "changed"
     if reset:
         return _start_over(world, subscription, behavior, at, now)
     if behavior == "always_invoice" and changed:
@@ -138,21 +141,24 @@ def _set_fields(world: World, subscription: Object, params: dict[str, Any], now:
         world.update(subscription, **changes)
 
 
-def _set_trial(world: World, subscription: Object, trial_end: Any, now: int) -> bool:
-    """Whether billing starts over now because a trial ends now."""
+def _set_trial(world: World, subscription: Object, trial_end: Any, behavior: str, at: int) -> str:
+    """'reset' when billing starts over because a trial ends now, 'changed' when one that begins was prorated."""
+    now = world.now_of(subscription["customer"])
     if trial_end == "now":
         if subscription["status"] != "trialing":
-            return False
+            return ""
         world.update(subscription, trial_end=now, status="active")
-        return True
+        return "reset"
     if trial_end <= now:
         raise invalid(
             "Invalid timestamp: must be an integer Unix timestamp in the future.", param="trial_end"
         )
     items = []
+    credited: list[Object] = []
     for item in items_of(subscription):
         if subscription["status"] != "trialing":
-            credit(world, subscription, item, now)
+            if behavior != "none":
+                credited += credit(world, subscription, item, at)
             item = {**item, "current_period_start": now}
         items.append({**item, "current_period_end": trial_end})
         world.note(item["id"], debits=[])
@@ -166,7 +172,7 @@ def _set_trial(world: World, subscription: Object, trial_end: Any, now: int) -> 
         billing_cycle_anchor=trial_end,
     )
     schedule_trial(world, subscription)
-    return False
+    return "changed" if credited else ""
 
 
 def _change_items(
@@ -247,7 +253,8 @@ def _changed(
         end = first["current_period_end"] if same else next_end(subscription, price, start)
         made = new_item(world, subscription, price, change, start=start, end=end)
         made["discounts"] = on_item(world, subscription, made, change.get("discounts") or [], param)
-        world.note(made["id"], began=world.side[first["id"]].get("began") if same else None)
+        side = world.side[first["id"]] if same else {}
+        world.note(made["id"], began=side.get("began"), cut=side.get("cut"))
         return made
     new = dict(old)
     if "metadata" in change:
@@ -261,7 +268,7 @@ def _changed(
             kept = old.get("quantity", 1) if price is old["price"] else 1
             new["quantity"] = change.get("quantity", kept)
         if _interval(price) != _interval(old["price"]) and subscription["status"] != "trialing":
-            world.note(old["id"], began=None)
+            world.note(old["id"], began=None, cut=None)
             new["current_period_end"] = next_end(subscription, price, old["current_period_start"])
             if new["current_period_end"] <= at:
                 new["current_period_start"] = at
@@ -293,7 +300,7 @@ def _start_over(world: World, subscription: Object, behavior: str, at: int, now:
     for item in old:
         if behavior != "none":
             credit(world, subscription, item, at)
-        world.note(item["id"], began=None)
+        world.note(item["id"], began=None, cut=None)
         end = next_end(subscription, item["price"], now)
         items.append({**item, "current_period_start": now, "current_period_end": end})
     set_items(world, subscription, items)

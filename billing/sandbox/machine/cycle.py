@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from billing.sandbox.machine.invoices import HOUR, draft
-from billing.sandbox.machine.lines import pending_items, recurring_lines, set_lines, sweep
+from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, method_for
 from billing.sandbox.machine.proration import credit
 from billing.sandbox.machine.status import ENDED, end
+from billing.sandbox.machine.stub import period_lines, shortened
 from billing.sandbox.periods import DAY, period_end
 from billing.sandbox.table import Object
 from billing.sandbox.world import World, job
@@ -120,9 +121,9 @@ def roll(world: World, subscription: Object, now: int) -> list[Object]:
     for item in items_of(subscription):
         if item["current_period_end"] <= now:
             start = item["current_period_end"]
-            world.note(item["id"], began=None)
             after = next_end(subscription, item["price"], start)
             item = {**item, "current_period_start": start, "current_period_end": after}
+            item = shortened(world, item, subscription["cancel_at"])
             rolled.append(item)
         items.append(item)
     set_items(world, subscription, items)
@@ -151,7 +152,7 @@ def cycle_invoice(
     )
     lines = sweep(world, invoice, pending)
     for item in rolled:
-        lines += recurring_lines(world, invoice, subscription, item)
+        lines += period_lines(world, invoice, subscription, item)
     set_lines(world, invoice, lines)
     return invoice
 

@@ -3,31 +3,32 @@
 from typing import Any
 
 from billing.sandbox.errors import ApiError, invalid
-from billing.sandbox.machine.cycle import invoice_pending, items_of
+from billing.sandbox.machine.cycle import invoice_pending, items_of, set_items
 from billing.sandbox.machine.lines import pending_items
 from billing.sandbox.machine.payments import finalize_and_collect
-from billing.sandbox.machine.proration import credit
+from billing.sandbox.machine.proration import charge, credit
 from billing.sandbox.machine.signup import end_wanted
 from billing.sandbox.machine.status import ENDED, end
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
 
-def set_cancellation(world: World, subscription: Object, params: dict[str, Any]) -> None:
-    """Plan the end that the parameters ask for, or take it back."""
+def set_cancellation(world: World, subscription: Object, params: dict[str, Any]) -> bool:
+    """Plan the end that the parameters ask for, or take it back; whether that was prorated."""
     now = world.now_of(subscription["customer"])
-    items = items_of(subscription)
     details = subscription["cancellation_details"]
+    behavior = params.get("proration_behavior", "create_prorations")
     if params.get("cancel_at_period_end") and params.get("cancel_at"):
         raise invalid("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
     if params.get("cancel_at_period_end") is True:
-        at = min(item["current_period_end"] for item in items)
+        longer = lengthen(world, subscription, None, behavior)
+        at = min(item["current_period_end"] for item in items_of(subscription))
     elif params.get("cancel_at"):
-        wanted = params["cancel_at"]
-        at = end_wanted(wanted, items)
-        world.note(subscription["id"], end_prorates=params.get("proration_behavior") != "none")
+        at = end_wanted(params["cancel_at"], items_of(subscription))
+        world.note(subscription["id"], end_prorates=behavior != "none")
         if at <= now:
             raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
+        longer = lengthen(world, subscription, at, behavior)
     elif params.get("cancel_at_period_end") is False or (
         "cancel_at" in params and params["cancel_at"] is None
     ):
@@ -39,12 +40,14 @@ def set_cancellation(world: World, subscription: Object, params: dict[str, Any])
                 canceled_at=None,
                 cancellation_details={**details, "reason": None, "comment": None, "feedback": None},
             )
-        return
+        return lengthen(world, subscription, None, behavior)
     elif subscription["cancel_at_period_end"]:
-        world.update(subscription, cancel_at=min(item["current_period_end"] for item in items))
-        return
+        world.update(
+            subscription, cancel_at=min(item["current_period_end"] for item in items_of(subscription))
+        )
+        return False
     else:
-        return
+        return False
     world.update(
         subscription,
         cancel_at=at,
@@ -52,6 +55,26 @@ def set_cancellation(world: World, subscription: Object, params: dict[str, Any])
         canceled_at=now,
         cancellation_details={**details, "reason": "cancellation_requested"},
     )
+    return longer
+
+
+def lengthen(world: World, subscription: Object, until: int | None, behavior: str) -> bool:
+    """A period that a planned end cut short is whole again when the end moves beyond it; whether that was prorated."""
+    now = world.now_of(subscription["customer"])
+    items, cut = [], []
+    for item in items_of(subscription):
+        whole = world.side.get(item["id"], {}).get("cut")
+        if whole and (until is None or until > item["current_period_end"]):
+            if behavior != "none":
+                credit(world, subscription, item, now)
+            world.note(item["id"], began=None, cut=None)
+            item = {**item, "current_period_end": whole}
+            cut.append(item)
+        items.append(item)
+    set_items(world, subscription, items)
+    for item in cut if behavior != "none" else []:
+        charge(world, subscription, item, now)
+    return bool(cut) and behavior != "none"
 
 
 def cancel_now(

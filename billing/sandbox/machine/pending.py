@@ -35,7 +35,7 @@ def _bring(world: World, subscription: Object, known: Object) -> None:
     present = {item["id"] for item in subscription["items"]["data"]}
     world.update(subscription, **known["fields"])
     for id in present | set(known["notes"]):
-        world.note(id, **{"debits": [], "began": None, **known["notes"].get(id, {})})
+        world.note(id, **{"debits": [], "began": None, "cut": None, **known["notes"].get(id, {})})
 
 
 def hold(world: World, subscription: Object, invoice: Object, before: Object, after: Object) -> None:

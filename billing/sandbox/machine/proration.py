@@ -32,7 +32,7 @@ def share(
 
 
 def whole_start(world: World, item: Object) -> int:
-    """When the whole period that an item's present one is a part of began: earlier, in a shortened first period."""
+    """When the whole period that an item's present one is a part of began: earlier, in a shortened one."""
     began = world.side.get(item["id"], {}).get("began")
     return int(item["current_period_start"] if began is None else began)
 

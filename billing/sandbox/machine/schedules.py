@@ -6,7 +6,7 @@ from billing.sandbox.errors import invalid
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.changes import apply, collect
 from billing.sandbox.machine.cycle import BEFORE_RENEWAL, finish, items_of, schedule_renewal, set_items
-from billing.sandbox.machine.ending import cancel_now
+from billing.sandbox.machine.ending import cancel_now, lengthen
 from billing.sandbox.machine.pending import discard
 from billing.sandbox.machine.phases import KIND, bounds, new_schedule, phase_discounts, phase_of
 from billing.sandbox.machine.signup import create, new_item
@@ -193,6 +193,7 @@ def _plan_end(world: World, schedule: Object, subscription: Object) -> None:
     if subscription["cancel_at"] != at:
         asked = {"canceled_at": world.now_of(schedule["customer"]) if at else None}
         world.update(subscription, cancel_at=at, cancel_at_period_end=False, **asked)
+        lengthen(world, subscription, at, "create_prorations")
         schedule_renewal(world, subscription)
 
 
@@ -281,6 +282,8 @@ def release(world: World, schedule: Object, *, keep_end: bool = False) -> Object
         world.update(subscription, schedule=None)
         if schedule["end_behavior"] == "cancel" and not keep_end:
             world.update(subscription, cancel_at=None, canceled_at=None)
+            lengthen(world, subscription, None, "create_prorations")
+            schedule_renewal(world, subscription)
     world.update(
         schedule,
         status="released",

@@ -8,11 +8,11 @@ from billing.sandbox.machine.cycle import next_end, schedule_renewal, schedule_t
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.extras import add_items
 from billing.sandbox.machine.invoices import HOUR, draft
-from billing.sandbox.machine.lines import pending_items, recurring_lines, set_lines, sweep
+from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, incomplete, method_for, no_method
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.status import ENDED
-from billing.sandbox.machine.stub import stub_line
+from billing.sandbox.machine.stub import period_lines, shortened
 from billing.sandbox.params import merged
 from billing.sandbox.periods import DAY, period_end
 from billing.sandbox.resources.prices import new_price
@@ -135,6 +135,10 @@ def _end_later(world: World, subscription: Object, params: dict[str, Any]) -> No
     world.update(
         subscription, cancel_at=at, canceled_at=subscription["created"], cancellation_details=details
     )
+    anchored = subscription["billing_cycle_anchor"] != subscription["created"]
+    if params.get("proration_behavior") != "none" and not anchored:
+        items = [shortened(world, item, at) for item in subscription["items"]["data"]]
+        set_items(world, subscription, items)
 
 
 def end_wanted(wanted: str | int, items: list[Object]) -> int:
@@ -300,10 +304,7 @@ def _first_invoice(world: World, customer: Object, subscription: Object, params:
     add_items(world, subscription, params.get("add_invoice_items") or [])
     lines = sweep(world, invoice, pending_items(world, customer["id"], None, subscription["id"]))
     for item in subscription["items"]["data"]:
-        if "began" in world.side[item["id"]]:
-            lines.append(stub_line(world, invoice, subscription, item))
-        else:
-            lines += recurring_lines(world, invoice, subscription, item, free=trialing)
+        lines += period_lines(world, invoice, subscription, item, free=trialing)
     set_lines(world, invoice, lines)
     world.emit("invoice.created", invoice)
     if subscription["collection_method"] == "send_invoice" or params.get("first_draft"):
