@@ -122,3 +122,29 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="backoffice.E007",
         )
     ]
+
+
+@register()
+def check_refund_limits(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A limit that is not understood must not be found out at the first refund."""
+    limits = settings.REFUND_LIMITS
+    if isinstance(limits, dict) and all(_are_limits(each) for each in limits.values()):
+        return []
+    return [
+        Error(
+            "REFUND_LIMITS does not name limits.",
+            hint='It looks like {"Support": {"usd": [10000, 50000]}}: per refund and per day, in minor units.',
+            id="backoffice.E008",
+        )
+    ]
+
+
+def _are_limits(by_currency: Any) -> bool:
+    return isinstance(by_currency, dict) and all(
+        isinstance(currency, str)
+        and currency == currency.lower()
+        and isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(each) is int and each >= 0 for each in pair)
+        for currency, pair in by_currency.items()
+    )

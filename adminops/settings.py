@@ -212,6 +212,8 @@ STRIPE_CONNECT_TIMEOUT = env.float("STRIPE_CONNECT_TIMEOUT", default=3.0)
 STRIPE_READ_TIMEOUT = env.float("STRIPE_READ_TIMEOUT", default=20.0)
 
 STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+# What Stripe allows over all; 0 keeps no count. All processes share it (billing/budget.py).
+STRIPE_CALLS_PER_SECOND = env.int("STRIPE_CALLS_PER_SECOND", default=100 if STRIPE_LIVE_MODE else 25)
 # The names under which dj-stripe looks for the same things.
 STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY if STRIPE_LIVE_MODE else ""
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
@@ -225,6 +227,8 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 # A preview older than this is shown anew instead of applied.
 PREVIEW_MAX_AGE_SECONDS = 600
+# How much each role may give back, per refund and per day (billing/authority.py). Roles not named have no limit.
+REFUND_LIMITS = env.json("REFUND_LIMITS", default={})
 # Calls a staff user may make of each operation; the registry of actions names them.
 WEBHOOK_MAX_BODY_BYTES = 256 * 1024
 WEBHOOK_TOLERANCE_SECONDS = 300

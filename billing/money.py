@@ -1,16 +1,28 @@
-"""Money for people: minor units and an ISO currency in, words out. Arithmetic stays in integers elsewhere."""
+"""Money for people: minor units and an ISO currency in, words out, and back. Arithmetic stays in integers elsewhere."""
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from django.utils import formats
+from django.utils.translation import gettext as _
+
+from billing.errors import OperationRefused
 
 # https://docs.stripe.com/currencies#zero-decimal and #three-decimal
 ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
 THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
+
+# Groups of three with one separator between them, or none; then decimals after another.
+_WRITTEN = re.compile(
+    r"(?P<whole>[1-9][0-9]{0,2}(?:(?P<group>[ ,.'])[0-9]{3})(?:(?P=group)[0-9]{3})*|[0-9]+)"
+    r"(?:(?P<point>[.,])(?P<part>[0-9]+))?"
+)
+_MINUS = re.compile(r"[-−–—]")
+_MOST_DIGITS = 15
 
 
 def minor_digits(currency: str) -> int:
@@ -30,3 +42,76 @@ def format_money(amount: int, currency: str) -> str:
     symbol = _SYMBOLS.get(currency.lower())
     sign = "−" if amount < 0 else ""
     return f"{sign}{symbol}{number}" if symbol else f"{sign}{currency.upper()} {number}"
+
+
+def parse_amount(text: str, currency: str) -> int:
+    """The minor units that a person wrote: "19.99", "1 000,50", "¥500", "12.345" KWD.
+
+    Raises OperationRefused, with a sentence, for what is nothing, negative, too exact for the currency, in another
+    currency, no number, or to be read in two ways. Nothing is rounded and nothing is guessed. Empty is no amount.
+    """
+    digits = minor_digits(currency)
+    bare = " ".join(_without_currency(text, currency).replace("’", "'").split())
+    if _MINUS.search(bare):
+        raise OperationRefused(
+            _("Write the amount without a minus: what is given back is more than nothing.")
+        )
+    written = _WRITTEN.fullmatch(bare)
+    if written is None:
+        raise OperationRefused(
+            _("“%(text)s” is not an amount. Write it in digits, such as %(example)s.")
+            % {"text": text.strip(), "example": _example(digits)}
+        )
+    whole, part = _whole_and_part(written, digits, text.strip())
+    if len(part) > digits:
+        raise OperationRefused(
+            _("An amount in %(currency)s has no decimals. Write it such as %(example)s.")
+            % {"currency": currency.upper(), "example": _example(digits)}
+            if digits == 0
+            else _("An amount in %(currency)s has at most %(digits)s decimals, such as %(example)s.")
+            % {"currency": currency.upper(), "digits": digits, "example": _example(digits)}
+        )
+    if len(whole) > _MOST_DIGITS:
+        raise OperationRefused(_("This amount is too large."))
+    amount = int(Decimal(f"{whole}.{part or 0}").scaleb(digits))
+    if amount == 0:
+        raise OperationRefused(_("A refund of nothing is no refund. Write how much goes back."))
+    return amount
+
+
+def _without_currency(text: str, currency: str) -> str:
+    """The number alone. Another currency's symbol or code stays, and makes it no number."""
+    bare = text.strip()
+    for name in filter(None, (_SYMBOLS.get(currency.lower()), currency.upper(), currency.lower())):
+        if bare.startswith(name):
+            return bare.removeprefix(name)
+        if bare.endswith(name):
+            return bare.removesuffix(name)
+    return bare
+
+
+def _whole_and_part(written: re.Match[str], digits: int, text: str) -> tuple[str, str]:
+    """The digits before and after the decimal point."""
+    whole, group, part = written["whole"], written["group"], written["part"] or ""
+    if group is None or written["point"]:
+        if group and group == written["point"]:
+            raise OperationRefused(_two_ways(text))
+        return re.sub(r"[^0-9]", "", whole), part
+    if whole.count(group) == 1:
+        # "1.000", "1,000": a group to some, decimals to others.
+        if group == ".":
+            head, _point, tail = whole.partition(".")
+            return head, tail
+        if group == "," and digits == 3:
+            raise OperationRefused(_two_ways(text))
+    return re.sub(r"[^0-9]", "", whole), ""
+
+
+def _two_ways(text: str) -> str:
+    return _("“%(text)s” can be read in two ways. Write it without separators between thousands.") % {
+        "text": text
+    }
+
+
+def _example(digits: int) -> str:
+    return {0: "500", 2: "19.99", 3: "12.345"}[digits]

@@ -21,6 +21,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from billing import budget
 from billing.errors import (
     ObjectMissing,
     OutcomeUnknown,
@@ -30,6 +31,7 @@ from billing.errors import (
     StripeRefused,
     StripeUnreachable,
 )
+from billing.refusals import words_for
 
 type StripeObject = dict[str, Any]
 
@@ -65,6 +67,7 @@ EXPANSIONS: dict[str, tuple[str, ...]] = {
         "items.data.price.tiers",
         "discounts.source.coupon",
         "default_payment_method",
+        "schedule",
     ),
     "/v1/invoices": ("payments",),
 }
@@ -92,6 +95,8 @@ def dashboard_url(stripe_id: str, livemode: bool | None = None) -> str:
 
 def path_of(stripe_id: str) -> str | None:
     """Where an object is read, by its id; None for a kind that we do not read."""
+    if stripe_id.startswith("sub_sched_"):
+        return None  # comes along with its subscription
     base = PATHS.get(stripe_id.split("_", 1)[0])
     return f"{base}/{stripe_id}" if base else None
 
@@ -180,7 +185,7 @@ def call(
 
     `is_read` (GET unless told) allows repeats after a 429 or a lost connection. A write is sent exactly once, with
     `idempotency_key`; what its failure means for the world is told by the class of the StripeError raised:
-    OutcomeUnknown is the only one after which the work may have been done.
+    OutcomeUnknown is the only one after which the work may have been done. Waits for its turn first (`billing.budget`).
     """
     if connection.in_atomic_block:
         raise RuntimeError("Stripe must not be called inside a database transaction.")
@@ -189,6 +194,7 @@ def call(
         raise StripeMisconfigured(problem)
     reads = method == "GET" if is_read is None else is_read
     for attempt in range(1, (READ_TRIES if reads else 1) + 1):
+        budget.take(method, path)
         try:
             return _send(method, path, dict(params or {}), idempotency_key, list(expand))
         except (StripeBusy, StripeUnreachable, OutcomeUnknown) as error:
@@ -266,9 +272,11 @@ def _translate(error: stripe.StripeError) -> StripeError:
             code=code,
             raw=raw,
         )
+    ours = words_for(code, said)
     if isinstance(error, stripe.CardError):
         return StripeRefused(
-            _("The customer's card was declined (%(why)s). Nothing was changed.")
+            ours
+            or _("The customer's card was declined (%(why)s). Nothing was changed.")
             % {"why": (error.user_message or code).rstrip(".")},
             detail,
             code=code,
@@ -282,7 +290,8 @@ def _translate(error: stripe.StripeError) -> StripeError:
     if error.http_status is not None and 400 <= error.http_status < 500:
         kind = ObjectMissing if code == "resource_missing" else StripeRefused
         return kind(
-            _("Stripe refused: %(why)s Nothing was changed.")
+            ours
+            or _("Stripe refused: %(why)s Nothing was changed.")
             % {"why": _sentence(error.user_message or str(error))},
             detail,
             code=code,

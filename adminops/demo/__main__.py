@@ -9,6 +9,7 @@ sandbox are not, since without them nothing else makes sense. What is kept betwe
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,13 @@ HOST = "127.0.0.1"
 STRIPE_KEY = "sk_test_TheDemoHasNoRealKeyAtAll00"
 STRIPE_API_VERSION = "2026-05-27.dahlia"
 CRASHES_FORGIVEN = 3
+# What the demo's support may give back: per refund and per day, in minor units.
+REFUNDS_OF_SUPPORT = {
+    "usd": [10_000, 50_000],
+    "eur": [10_000, 50_000],
+    "gbp": [10_000, 50_000],
+    "jpy": [15_000, 75_000],
+}
 LIVE_KEY = re.compile(r"\b[sr]k_live_")
 
 
@@ -110,7 +118,9 @@ class Demo:
             state.save()
         if not state.filled:
             with _step("Taking it all in from Stripe"):
-                self.supervisor.wait(self.supervisor.start(self._once("fill", "manage.py", "fill_demo")))
+                # Its own Stripe has no limits, and nobody else calls yet.
+                filling = self._once("fill", "manage.py", "fill_demo", STRIPE_CALLS_PER_SECOND="0")
+                self.supervisor.wait(self.supervisor.start(filling))
             state.filled = True
             state.save()
 
@@ -156,19 +166,21 @@ class Demo:
             "HTTPS": "off",
             "LOG_LEVEL": "INFO",
             "PYTHONUNBUFFERED": "1",
+            "REFUND_LIMITS": json.dumps({"Support": REFUNDS_OF_SUPPORT}),
             "SECRET_KEY": self.state.secret_key,
             "SECURE_HSTS_SECONDS": "0",
             "STATIC_FROM_FINDERS": "on",
             "STRIPE_API_BASE": self.sandbox_url,
+            "STRIPE_CALLS_PER_SECOND": "25",
             "STRIPE_SECRET_KEY": STRIPE_KEY,
             "STRIPE_WEBHOOK_SECRETS": self.state.webhook_secret,
         }
 
-    def _once(self, name: str, *arguments: str) -> Program:
+    def _once(self, name: str, *arguments: str, **environment: str) -> Program:
         return Program(
             name=f"`{' '.join(arguments[:2])}`",
             command=[sys.executable, *arguments],
-            environment=self._environment(),
+            environment={**self._environment(), **environment},
             log=LOGS / f"{name}.log",
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from adminops.checks import check_secret_key, check_stripe
+from adminops.checks import check_refund_limits, check_secret_key, check_stripe
 
 LIVE = "sk_live_" + "a" * 24
 
@@ -63,3 +63,21 @@ def test_a_missing_secret_key_is_named(settings: Settings) -> None:
     settings.SECRET_KEY = ""
     (message,) = check_secret_key(None)
     assert "SECRET_KEY" in message.msg
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [],
+        {"Support": [1, 2]},
+        {"Support": {"usd": 1}},
+        {"Support": {"USD": [1, 2]}},
+        {"Support": {"usd": [1.5, 2]}},
+        {"Support": {"usd": [1, -2]}},
+    ],
+)
+def test_limits_of_refunds_that_are_not_understood_are_named(settings: Settings, limits: Any) -> None:
+    settings.REFUND_LIMITS = limits
+    assert [message.id for message in check_refund_limits(None)] == ["backoffice.E008"]
+    settings.REFUND_LIMITS = {"Support": {"usd": [100, 200], "jpy": [0, 0]}}
+    assert check_refund_limits(None) == []

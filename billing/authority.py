@@ -1,0 +1,105 @@
+"""How much a role may give back: per refund and per day, in each currency (the setting REFUND_LIMITS).
+
+    {"Support": {"usd": [10000, 50000], "eur": [10000, 50000]}}
+
+A person has the highest limit among their groups; a group that is not named and may refund has none, and neither has
+a superuser. In a currency that is not named for a limited role, that role gives nothing back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.errors import NotPermitted
+from billing.models import SubscriptionEvent
+from billing.money import format_money
+
+State = SubscriptionEvent.State
+
+# What may have left: an outcome that is not known yet, or that a person must find out, counts as if it had.
+COUNTED = (State.PENDING, State.DONE, State.PARKED)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What somebody may give back in one currency, in minor units."""
+
+    per_refund: int
+    per_day: int
+
+
+def limit_of(user: User, currency: str, permission: str) -> Limit | None:
+    """The limit of this person in this currency; None where there is none to hold them to."""
+    if user.is_superuser:
+        return None
+    limited = settings.REFUND_LIMITS
+    groups = user.groups.all()
+    named = [limited[group.name] for group in groups if group.name in limited]
+    if not named:
+        return None
+    codename = permission.split(".")[1]
+    others = groups.exclude(name__in=list(limited))
+    # A group that has nothing to do with refunds does not lift the limit of one that has.
+    if others.filter(permissions__codename=codename).exists():
+        return None
+    pairs = [pair for each in named if (pair := each.get(currency.lower())) is not None]
+    return Limit(
+        per_refund=max((pair[0] for pair in pairs), default=0),
+        per_day=max((pair[1] for pair in pairs), default=0),
+    )
+
+
+def refusal(user: User, amount: int, currency: str, permission: str, type_: str) -> str | None:
+    """Why this person may not give back `amount` minor units now, in a sentence; None where they may.
+
+    `type_` is the ledger's name of what is counted: this person's acts of the present day.
+    """
+    limit = limit_of(user, currency, permission)
+    if limit is None:
+        return None
+    if limit.per_refund == 0:
+        return _(
+            "Your role may not give back %(currency)s. Nothing was changed; ask a colleague in finance."
+        ) % {"currency": currency.upper()}
+    if amount > limit.per_refund:
+        return _(
+            "%(amount)s is more than you may give back at once (%(limit)s)."
+            " Nothing was changed; ask a colleague in finance."
+        ) % {"amount": format_money(amount, currency), "limit": format_money(limit.per_refund, currency)}
+    given = _given_today(user, currency, type_)
+    if given + amount > limit.per_day:
+        return _(
+            "You gave back %(given)s today, and %(amount)s more would be over what you may in a day (%(limit)s)."
+            " Nothing was changed; ask a colleague in finance."
+        ) % {
+            "given": format_money(given, currency),
+            "amount": format_money(amount, currency),
+            "limit": format_money(limit.per_day, currency),
+        }
+    return None
+
+
+def hold_to_limit(user: User, amount: int, currency: str, permission: str, type_: str) -> None:
+    """Refuse what is over this person's limit, inside the transaction that writes the act down.
+
+    Their row stays locked until then, so that two acts at the same moment cannot both be the last that fits.
+    Raises NotPermitted.
+    """
+    locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    reason = refusal(locked, amount, currency, permission, type_)
+    if reason:
+        raise NotPermitted(reason, "over the limit in REFUND_LIMITS")
+
+
+def _given_today(user: User, currency: str, type_: str) -> int:
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = SubscriptionEvent.objects.filter(
+        actor=user, type=type_, currency=currency, state__in=COUNTED, created_at__gte=midnight
+    )
+    return rows.aggregate(given=Sum("amount"))["given"] or 0
