@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from billing.metrics import licensed_items, monthly_recurring, seat_item
+from billing.schedules import planned_seats
 from billing.stripe_api import StripeObject
 from organizations.querysets import ENDED_STATUSES
 
@@ -26,6 +27,8 @@ _NO_SUBSCRIPTION: dict[str, Any] = {
     "cancel_at_period_end": False,
     "cancel_at": None,
     "trial_end": None,
+    "scheduled_seats": None,
+    "scheduled_at": None,
 }
 
 
@@ -93,6 +96,7 @@ def _of_subscription(subscription: StripeObject) -> dict[str, Any]:
     lead = seat or (licensed_items(subscription) or items or [None])[0]
     price = lead["price"] if lead else {}
     recurring = price.get("recurring") or {}
+    planned = planned_seats(subscription)
     return {
         "stripe_subscription_id": subscription["id"],
         "subscription_status": subscription["status"],
@@ -108,6 +112,8 @@ def _of_subscription(subscription: StripeObject) -> dict[str, Any]:
         "cancel_at_period_end": bool(subscription.get("cancel_at_period_end")),
         "cancel_at": from_unix(subscription.get("cancel_at")),
         "trial_end": from_unix(subscription.get("trial_end")),
+        "scheduled_seats": planned.seats if planned else None,
+        "scheduled_at": from_unix(planned.at) if planned else None,
     }
 
 

@@ -72,6 +72,8 @@ class Organization(models.Model):
     cancel_at_period_end = models.BooleanField(_("cancels at period end"), default=False)
     cancel_at = models.DateTimeField(_("cancels on"), null=True, blank=True)
     trial_end = models.DateTimeField(_("trial ends"), null=True, blank=True)
+    scheduled_seats = models.PositiveBigIntegerField(_("planned seats"), null=True, blank=True)
+    scheduled_at = models.DateTimeField(_("seats change on"), null=True, blank=True)
     card_brand = models.CharField(_("card"), max_length=20, blank=True)
     card_last4 = models.CharField(_("card ends in"), max_length=4, blank=True)
     card_exp_month = models.PositiveSmallIntegerField(_("card expiry month"), null=True, blank=True)

@@ -45,6 +45,15 @@ def describe_subscription(item: Json, previous: Json) -> Json:
     }
 
 
+def describe_schedule(item: Json, previous: Json) -> Json:
+    """A schedule: the subscription it manages, or managed until it let go of it. It is read along with that."""
+    return {
+        "stripe_subscription_id": _id(item.get("subscription")) or _id(item.get("released_subscription")),
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+    }
+
+
 def describe_invoice(item: Json, previous: Json) -> Json:
     """An invoice: what it comes to, and what became of it."""
     details = (item.get("parent") or {}).get("subscription_details") or {}
@@ -104,6 +113,15 @@ _FAMILIES: dict[Describe, tuple[str, ...]] = {
         "customer.subscription.trial_will_end",
         "customer.subscription.pending_update_applied",
         "customer.subscription.pending_update_expired",
+    ),
+    describe_schedule: (
+        "subscription_schedule.created",
+        "subscription_schedule.updated",
+        "subscription_schedule.released",
+        "subscription_schedule.canceled",
+        "subscription_schedule.completed",
+        "subscription_schedule.aborted",
+        "subscription_schedule.expiring",
     ),
     describe_invoice: (
         "invoice.created",

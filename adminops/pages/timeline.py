@@ -39,6 +39,13 @@ TYPES: dict[str, str | Promise] = {
     "customer.subscription.pending_update_expired": gettext_lazy(
         "Pending change of the subscription expired"
     ),
+    "subscription_schedule.created": gettext_lazy("Plan for the subscription begun"),
+    "subscription_schedule.updated": gettext_lazy("Plan for the subscription changed"),
+    "subscription_schedule.released": gettext_lazy("Plan for the subscription done with"),
+    "subscription_schedule.canceled": gettext_lazy("Plan for the subscription canceled"),
+    "subscription_schedule.completed": gettext_lazy("Plan for the subscription completed"),
+    "subscription_schedule.aborted": gettext_lazy("Plan for the subscription broken off"),
+    "subscription_schedule.expiring": gettext_lazy("Plan for the subscription ends in a week"),
     "invoice.created": gettext_lazy("Invoice drafted"),
     "invoice.finalized": gettext_lazy("Invoice issued"),
     "invoice.finalization_failed": gettext_lazy("Invoice could not be issued"),
@@ -89,6 +96,7 @@ FAMILIES: dict[str, Promise] = {
     OPERATIONS: gettext_lazy("Staff operations"),
     "hold.": gettext_lazy("Suspensions"),
     "customer.subscription.": gettext_lazy("Subscriptions"),
+    "subscription_schedule.": gettext_lazy("Plans for subscriptions"),
     "customer.": gettext_lazy("Customers"),
     "invoice.": gettext_lazy("Invoices"),
     "charge.": gettext_lazy("Payments"),

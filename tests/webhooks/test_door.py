@@ -70,6 +70,26 @@ def test_what_changed_is_told_before_and_after(client: Client) -> None:
     assert (row.stripe_request_id, row.idempotency_key) == ("req_1", "key:update")
 
 
+@pytest.mark.parametrize(
+    ("type_", "links"),
+    [
+        ("subscription_schedule.created", {"subscription": "sub_1", "released_subscription": None}),
+        ("subscription_schedule.updated", {"subscription": "sub_1", "released_subscription": None}),
+        ("subscription_schedule.released", {"subscription": None, "released_subscription": "sub_1"}),
+    ],
+)
+def test_what_happens_to_a_schedule_reads_its_subscription_again(
+    client: Client, type_: str, links: dict[str, Any]
+) -> None:
+    schedule = {"id": "sub_sched_1", "object": "subscription_schedule", "customer": "cus_1", **links}
+
+    deliver(client, make_event(type_, {**schedule, "status": "active", "phases": []}))
+
+    row = SubscriptionEvent.objects.get()
+    assert (row.state, row.stripe_object_id, row.stripe_subscription_id) == ("pending", "sub_sched_1", "sub_1")
+    assert list(CustomerSync.objects.get().objects_wanted) == ["sub_1"]
+
+
 def test_a_duplicate_is_answered_200_and_changes_nothing(client: Client) -> None:
     event = make_event("customer.subscription.updated", subscription())
 
