@@ -250,20 +250,26 @@ def customer(customer_id: str) -> StripeObject | None:
 
 def subscriptions_of(customer_id: str) -> list[StripeObject]:
     """All subscriptions of a customer, ended ones too, newest first, their products expanded."""
-    return _with_products(_newest(Subscription.objects.filter(customer_id=customer_id), None))
+    return with_products(_newest(Subscription.objects.filter(customer_id=customer_id), None))
 
 
 def subscription(subscription_id: str) -> StripeObject | None:
     """One subscription with its products expanded, or None where the mirror has none."""
     found = _one(Subscription.objects.filter(id=subscription_id))
-    return _with_products([found])[0] if found else None
+    return with_products([found])[0] if found else None
 
 
-def _with_products(subscriptions: list[StripeObject]) -> list[StripeObject]:
-    """Expand the products of items that were read from a list, where Stripe expands less deeply."""
+def with_products(
+    subscriptions: list[StripeObject], read: Iterable[StripeObject] = ()
+) -> list[StripeObject]:
+    """Expand the products of items that were read from a list, where Stripe expands less deeply.
+
+    A product that is among the objects just `read` is taken from there.
+    """
     items = [item for each in subscriptions for item in (each.get("items") or {}).get("data", [])]
     names = {item["price"]["product"] for item in items if isinstance(item["price"].get("product"), str)}
     products = dict(Product.objects.filter(id__in=names).values_list("id", "stripe_data")) if names else {}
+    products.update({each["id"]: each for each in read if each["object"] == "product"})
     for item in items:
         product = item["price"].get("product")
         item["price"]["product"] = products.get(product, product) if isinstance(product, str) else product
