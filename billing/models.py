@@ -253,3 +253,18 @@ class CustomerSync(models.Model):
 
     def __str__(self) -> str:
         return self.customer_id
+
+
+class CallBudget(models.Model):
+    """The next free slot for a call to Stripe: over all, and for each endpoint (billing/budget.py)."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    free_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("call budget")
+        verbose_name_plural = _("call budgets")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

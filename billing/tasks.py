@@ -5,7 +5,7 @@ from __future__ import annotations
 from procrastinate import JobContext, builtin_tasks
 from procrastinate.contrib.django import app
 
-from billing import inbox, sync
+from billing import budget, inbox, sync
 from billing.operations.sweeper import settle_pending
 
 MAINTENANCE_QUEUE = "maintenance"
@@ -19,7 +19,8 @@ STALLED_SECONDS = 120
 @app.task(name=inbox.SYNC_TASK, queue=inbox.SYNC_QUEUE)
 def sync_customer(customer_id: str) -> None:
     """Read from Stripe what is due of one customer."""
-    sync.sync_customer(customer_id)
+    with budget.spending("webhooks"):
+        sync.sync_customer(customer_id)
 
 
 # croniter reads seconds from a sixth field, at the end.

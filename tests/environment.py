@@ -47,6 +47,7 @@ def prepare() -> None:
         "LOG_LEVEL": "INFO",
         "CONN_MAX_AGE": "0",
         "STRIPE_SECRET_KEY": STRIPE_KEY,
+        "STRIPE_CALLS_PER_SECOND": "0",
         "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
         "STRIPE_API_BASE": f"http://127.0.0.1:{free_port()}",
     }
