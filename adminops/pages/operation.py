@@ -35,6 +35,7 @@ from adminops.pages.timeline import status_in_words
 from billing.errors import BillingError, NotPermitted, PreviewOutdated
 from billing.metrics import seat_item
 from billing.models import SubscriptionEvent
+from billing.operations import OPERATIONS
 from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
 from billing.operations.intent import Performed, agree, perform
 from billing.operations.subscription import SubscriptionChoices, live_subscriptions
@@ -364,11 +365,7 @@ def tell(request: HttpRequest, event: SubscriptionEvent) -> None:
     messages.add_message(
         request,
         level,
-        event.message
-        or _(
-            "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
-            " within a minute; do not repeat it. This page will say."
-        ),
+        event.message or OPERATIONS[event.type].while_pending(event),
     )
 
 

@@ -92,6 +92,8 @@ class Step:
     params: dict[str, Any] = field(default_factory=dict)
     signed: bool = True
     """Whether the endpoint takes metadata, where our mark goes."""
+    mark: str = "operation"
+    """Under which name it goes there: operations that may be under way on one object at once need different ones."""
     required: bool = True
     """Whether a refusal by Stripe ends the operation; else the next step goes on, and the refusal is the answer."""
 
@@ -137,48 +139,17 @@ class Failure:
     """Whether something was done and something was not, so that somebody must look."""
 
 
-class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
-    """A staff operation: what it checks, shows, asks of Stripe and records. Has no state of its own."""
+class Course(ABC):
+    """What comes after the intent: told from the ledger row alone, by whichever process settles it. Has no state."""
 
     type: ClassVar[str]
-    """The name in the ledger and in both registries."""
+    """The name in the ledger and in the registries."""
     label: ClassVar[str | Promise]
     """What was done, in the timeline: "Change of seats"."""
-    permission: ClassVar[str]
-    choices_class: ClassVar[builtins.type[Choices]]
-    calls_stripe: ClassVar[bool] = True
-    """Whether it needs a usable key of Stripe's."""
     resend_within: ClassVar[datetime.timedelta] = KEY_LIFETIME
     """How long after the intent a step may be sent again, `KEY_LIFETIME` at most."""
     insists: ClassVar[bool] = False
     """Whether the intent itself has an effect here, so that a Stripe that is busy or away is asked again later."""
-    shows_at_once: ClassVar[bool] = True
-    """Whether the customer is read again before the person sees the next page."""
-
-    # -- before: nothing is changed ---------------------------------------------------------------------
-
-    @abstractmethod
-    def refuse_reason(self, subject: SubjectT) -> str | None:
-        """Why it cannot be done now, as far as our own rows tell, in a sentence; None when it can."""
-
-    @abstractmethod
-    def preview(self, subject: SubjectT, choices: ChoicesT, at: int) -> PreviewT:
-        """What it would do at `at` (unix seconds). May ask Stripe. Raises OperationRefused and StripeError."""
-
-    @abstractmethod
-    def lock_key(self, subject: SubjectT, choices: ChoicesT) -> str:
-        """What nobody else may change while this is pending."""
-
-    # -- the intent: in a transaction, the organization's row locked --------------------------------------
-
-    @abstractmethod
-    def prepare(self, subject: SubjectT, choices: ChoicesT, preview: PreviewT, actor: User) -> Intent:
-        """Check once more against our rows, write what is ours to write, and say what is asked of Stripe.
-
-        Raises OperationRefused, and PreviewOutdated where the preview no longer holds.
-        """
-
-    # -- after: told from the ledger row alone, by whichever process settles it ---------------------------
 
     def following(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Step | None:
         """The next step after all recorded ones were answered; None when there is none."""
@@ -209,3 +180,47 @@ class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """What is to be read from Stripe again once the operation settled."""
         return [event.stripe_subscription_id] if event.stripe_subscription_id else []
+
+
+class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](Course):
+    """A staff operation: what it checks, shows, asks of Stripe and records. Has no state of its own."""
+
+    permission: ClassVar[str]
+    choices_class: ClassVar[builtins.type[Choices]]
+    calls_stripe: ClassVar[bool] = True
+    """Whether it needs a usable key of Stripe's."""
+    shows_at_once: ClassVar[bool] = True
+    """Whether the customer is read again before the person sees the next page."""
+
+    # -- before: nothing is changed ---------------------------------------------------------------------
+
+    @abstractmethod
+    def refuse_reason(self, subject: SubjectT) -> str | None:
+        """Why it cannot be done now, as far as our own rows tell, in a sentence; None when it can."""
+
+    @abstractmethod
+    def preview(self, subject: SubjectT, choices: ChoicesT, at: int) -> PreviewT:
+        """What it would do at `at` (unix seconds). May ask Stripe. Raises OperationRefused and StripeError."""
+
+    @abstractmethod
+    def lock_key(self, subject: SubjectT, choices: ChoicesT) -> str:
+        """What nobody else may change while this is pending."""
+
+    # -- the intent: in a transaction, the organization's row locked --------------------------------------
+
+    @abstractmethod
+    def prepare(self, subject: SubjectT, choices: ChoicesT, preview: PreviewT, actor: User) -> Intent:
+        """Check once more against our rows, write what is ours to write, and say what is asked of Stripe.
+
+        Raises OperationRefused, and PreviewOutdated where the preview no longer holds.
+        """
+
+    def take_effect(self, event: SubscriptionEvent) -> None:
+        """Write what is ours to write and refers to the row of the intent, or to its reason, in its transaction."""
+
+    def while_pending(self, event: SubscriptionEvent) -> str:
+        """What to tell the person while the outcome is not known."""
+        return _(
+            "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
+            " within a minute; do not repeat it. This page will say."
+        )

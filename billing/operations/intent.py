@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
 from billing.models import SubscriptionEvent
-from billing.operations.base import Agreement, Choices, Intent, Subject
+from billing.operations.base import Agreement, Choices, Course, Intent, Subject
 from billing.operations.settlement import AnyOperation, carry_out, longest_call, record_step
 from billing.stripe_api import StripeObject
 from billing.sync import is_behind, sync_customer
@@ -127,19 +127,18 @@ def _intend(
                     or _("A colleague changed this just now. Nothing was changed by you.")
                 )
             intent = operation.prepare(subject, choices, preview, actor)
-            event = SubscriptionEvent.objects.create(
-                **_evidence(operation, organization, intent),
+            event = record_intent(
+                operation,
+                organization,
+                intent,
+                lock_key=lock_key,
                 uuid=agreed.uuid,
                 actor=actor,
-                actor_label=actor.get_username(),
                 reason=reason or None,
                 ticket=ticket or None,
-                lock_key=lock_key,
                 plan={**preview.to_dict(), "choices": choices.to_dict(), **intent.plan},
-                next_attempt_at=Now() + longest_call(len(intent.steps)),
             )
-            for position, step in enumerate(intent.steps):
-                record_step(event, step, position)
+            operation.take_effect(event)
     except IntegrityError as error:
         first = performed(agreed.uuid)
         if first is not None:
@@ -179,18 +178,38 @@ def _locked(subject: Subject) -> tuple[Subject, Organization | None]:
     return event, event.organization
 
 
-def _evidence(operation: AnyOperation, organization: Organization | None, intent: Intent) -> dict[str, Any]:
-    columns = {
-        "source": SubscriptionEvent.Source.STAFF,
-        "type": operation.type,
+def record_intent(
+    course: Course,
+    organization: Organization | None,
+    intent: Intent,
+    *,
+    lock_key: str,
+    actor: User | None,
+    **columns: Any,
+) -> SubscriptionEvent:
+    """Write down what will be asked of Stripe, by a person or, without an `actor`, by our own jobs.
+
+    Runs inside the caller's transaction. Raises IntegrityError where somebody else holds `lock_key`.
+    """
+    evidence = {
+        "source": SubscriptionEvent.Source.STAFF if actor else SubscriptionEvent.Source.SYSTEM,
+        "type": course.type,
         "organization": organization,
         "organization_label": organization.name if organization else None,
+        "actor": actor,
+        "actor_label": actor.get_username() if actor else None,
         "stripe_customer_id": organization.stripe_customer_id if organization else None,
         "livemode": settings.STRIPE_LIVE_MODE,
         "occurred_at": timezone.now(),
         "before": intent.before,
+        "plan": intent.plan,
+        "lock_key": lock_key,
+        "next_attempt_at": Now() + longest_call(len(intent.steps)),
     }
-    return {**columns, **intent.columns}
+    event = SubscriptionEvent.objects.create(**{**evidence, **columns, **intent.columns})
+    for position, step in enumerate(intent.steps):
+        record_step(event, step, position)
+    return event
 
 
 def newest_under(lock_key: str) -> int:
@@ -204,6 +223,10 @@ def in_progress(lock_key: str) -> str | None:
     other = SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()
     if other is None:
         return None
+    if other.actor_label is None:
+        return _(
+            "The back office itself is changing something here just now. Nothing was changed by you; wait for it."
+        )
     if not other.reason:
         return _(
             "Something that %(who)s began is still in progress here. Nothing was changed by you; wait for it."

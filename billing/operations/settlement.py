@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing import budget, stripe_api
+from billing import stripe_api
 from billing.errors import (
     OutcomeUnknown,
     StripeBusy,
@@ -30,7 +30,7 @@ from billing.errors import (
     StripeUnreachable,
 )
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import KEY_LIFETIME, Operation, Step
+from billing.operations.base import KEY_LIFETIME, Course, Operation, Step
 from billing.stripe_api import StripeObject
 from billing.sync import request_sync
 
@@ -49,7 +49,7 @@ GIVE_UP_AFTER = datetime.timedelta(days=2)
 
 def longest_call(steps: int) -> datetime.timedelta:
     """Longer than this the calling process cannot still be waiting for Stripe; then the sweeper may take over."""
-    each = budget.longest_wait() + settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
+    each = settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
     return datetime.timedelta(seconds=max(steps, 1) * each + 15)
 
 
@@ -62,22 +62,22 @@ def record_step(event: SubscriptionEvent, step: Step, position: int) -> Operatio
             "name": step.name,
             "method": step.method,
             "path": step.path,
-            "params": _signed(step.params, event) if step.signed and step.method == "POST" else step.params,
+            "params": _signed(step, event) if step.signed and step.method == "POST" else step.params,
             "required": step.required,
         },
     )
     return recorded
 
 
-def _signed(params: dict[str, Any], event: SubscriptionEvent) -> dict[str, Any]:
+def _signed(step: Step, event: SubscriptionEvent) -> dict[str, Any]:
     """The parameters with our mark in the metadata, by which the outcome can be looked up for ever."""
-    return {**params, "metadata": {**params.get("metadata", {}), "operation": str(event.uuid)}}
+    return {**step.params, "metadata": {**step.params.get("metadata", {}), step.mark: str(event.uuid)}}
 
 
 # -- call -----------------------------------------------------------------------------------------------
 
 
-def carry_out(event: SubscriptionEvent, operation: AnyOperation, *, resend: bool) -> list[StripeObject]:
+def carry_out(event: SubscriptionEvent, operation: Course, *, resend: bool) -> list[StripeObject]:
     """Send the steps that have no answer yet, and settle. Leaves the row pending while the outcome is unknown."""
     answers: list[StripeObject] = []
     try:
@@ -98,9 +98,7 @@ def carry_out(event: SubscriptionEvent, operation: AnyOperation, *, resend: bool
     return answers
 
 
-def _may_come_later(
-    event: SubscriptionEvent, operation: AnyOperation, error: StripeError, *, resend: bool
-) -> bool:
+def _may_come_later(event: SubscriptionEvent, operation: Course, error: StripeError, *, resend: bool) -> bool:
     """Whether a failure that is not a refusal leaves something to do: what was begun is brought to its end."""
     if not isinstance(error, StripeUnreachable | StripeBusy | StripeMisconfigured):
         return False
@@ -109,7 +107,7 @@ def _may_come_later(
 
 
 def _steps(
-    event: SubscriptionEvent, operation: AnyOperation, answers: list[StripeObject]
+    event: SubscriptionEvent, operation: Course, answers: list[StripeObject]
 ) -> Iterator[OperationStep]:
     """The steps, one after the other; one that depends on `answers` is recorded when they are there."""
     recorded = list(event.steps.order_by("position"))
@@ -125,7 +123,7 @@ def _steps(
 
 
 def _answered(
-    event: SubscriptionEvent, step: OperationStep, operation: AnyOperation, *, resend: bool
+    event: SubscriptionEvent, step: OperationStep, operation: Course, *, resend: bool
 ) -> StripeObject:
     """The answer of one step: the one recorded, the one found at Stripe, or that of sending it. Recorded before use."""
     if step.answer is not None:
@@ -163,13 +161,13 @@ def _send(step: OperationStep) -> StripeObject:
         raise
 
 
-def _look_first(
-    event: SubscriptionEvent, step: OperationStep, operation: AnyOperation
-) -> StripeObject | None:
+def _look_first(event: SubscriptionEvent, step: OperationStep, operation: Course) -> StripeObject | None:
     """What the step did, seen at Stripe; None where it did nothing and may be sent again.
 
     Raises OutcomeUnknown while it may still be under way, StripeRefused when it did not happen and will not.
     """
+    if step.method == "GET":
+        return None  # it changes nothing, so it may be sent as often as it takes
     if step.sent_at is None and step.position > 0:
         return None  # the process died between two steps; this one was never sent
     trace = operation.find_outcome(event, step)
@@ -195,7 +193,7 @@ def _look_first(
     )
 
 
-def _resendable(operation: AnyOperation) -> datetime.timedelta:
+def _resendable(operation: Course) -> datetime.timedelta:
     return min(operation.resend_within, KEY_LIFETIME)
 
 
@@ -212,7 +210,7 @@ def _locked_if_pending(event: SubscriptionEvent, *, ours: bool) -> SubscriptionE
     return (rows.filter(claim=event.claim) if ours else rows).first()
 
 
-def _succeed(event: SubscriptionEvent, operation: AnyOperation, answers: list[StripeObject]) -> None:
+def _succeed(event: SubscriptionEvent, operation: Course, answers: list[StripeObject]) -> None:
     """What Stripe confirmed is true whoever learned it, so it closes the row even after a takeover."""
     with transaction.atomic():
         pending = _locked_if_pending(event, ours=False)
@@ -231,7 +229,7 @@ def _succeed(event: SubscriptionEvent, operation: AnyOperation, answers: list[St
         _ask_for_sync(pending, operation)
 
 
-def _fail(event: SubscriptionEvent, operation: AnyOperation, error: StripeError) -> None:
+def _fail(event: SubscriptionEvent, operation: Course, error: StripeError) -> None:
     """Close the row as failed; where a part was done before, a person must see it."""
     with transaction.atomic():
         pending = _locked_if_pending(event, ours=True)
@@ -250,7 +248,7 @@ def _fail(event: SubscriptionEvent, operation: AnyOperation, error: StripeError)
             _ask_for_sync(pending, operation)
 
 
-def _ask_for_sync(event: SubscriptionEvent, operation: AnyOperation) -> None:
+def _ask_for_sync(event: SubscriptionEvent, operation: Course) -> None:
     if event.stripe_customer_id:
         request_sync(event.stripe_customer_id, operation.sync_objects(event))
 

@@ -44,7 +44,11 @@ class SubscriptionOperation[ChoicesT: SubscriptionChoices, PreviewT: Subscriptio
 
     def lock_key(self, subject: Organization, choices: ChoicesT) -> str:
         """One subscription, one change at a time."""
-        return lock_key_of(subscription_id_of(subject, choices))
+        return self.lock_of(subject, subscription_id_of(subject, choices))
+
+    def lock_of(self, organization: Organization, subscription_id: str) -> str:
+        """What an operation of this kind holds while it is pending."""
+        return lock_key_of(subscription_id)
 
     def refuse_reason(self, subject: Organization) -> str | None:
         """What our own rows tell: connected, read, and nobody else at it."""
@@ -55,7 +59,7 @@ class SubscriptionOperation[ChoicesT: SubscriptionChoices, PreviewT: Subscriptio
         subscription = mirror.subscription(subject.stripe_subscription_id)
         if subscription is None:
             return _("This organization's subscription has not been read from Stripe yet.")
-        return self.unfit(subscription) or in_progress(lock_key_of(subscription["id"]))
+        return self.unfit(subscription) or in_progress(self.lock_of(subject, subscription["id"]))
 
     def unfit(self, subscription: StripeObject) -> str | None:
         """Why this cannot be done to a subscription in this state; None when it can."""
@@ -109,9 +113,9 @@ def lock_key_of(subscription_id: str) -> str:
     return f"subscription:{subscription_id}"
 
 
-def is_marked(thing: StripeObject, event: SubscriptionEvent) -> bool:
+def is_marked(thing: StripeObject, event: SubscriptionEvent, mark: str = "operation") -> bool:
     """Whether an object at Stripe carries the mark of this operation."""
-    return (thing.get("metadata") or {}).get("operation") == str(event.uuid)
+    return (thing.get("metadata") or {}).get(mark) == str(event.uuid)
 
 
 def ended(subscription: StripeObject) -> str | None:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from billing.models import SubscriptionEvent
-from billing.operations import OPERATIONS
+from billing.operations import COURSES
 from billing.operations.settlement import carry_out, longest_call
 
 # The one or two looks at Stripe that come before a step is sent again.
@@ -20,7 +20,7 @@ def settle_pending(limit: int = 50) -> int:
     looked_at = 0
     while looked_at < limit and (event := _claim()) is not None:
         looked_at += 1
-        carry_out(event, OPERATIONS[event.type], resend=True)
+        carry_out(event, COURSES[event.type], resend=True)
     return looked_at
 
 
@@ -29,9 +29,7 @@ def _claim() -> SubscriptionEvent | None:
     with transaction.atomic():
         event = (
             SubscriptionEvent.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(
-                state=SubscriptionEvent.State.PENDING, next_attempt_at__lte=Now(), type__in=list(OPERATIONS)
-            )
+            .filter(state=SubscriptionEvent.State.PENDING, next_attempt_at__lte=Now(), type__in=list(COURSES))
             .order_by("next_attempt_at")
             .first()
         )
