@@ -259,9 +259,7 @@ def subscription(subscription_id: str) -> StripeObject | None:
     return with_products([found])[0] if found else None
 
 
-def with_products(
-    subscriptions: list[StripeObject], read: Iterable[StripeObject] = ()
-) -> list[StripeObject]:
+def with_products(subscriptions: list[StripeObject], read: Iterable[StripeObject] = ()) -> list[StripeObject]:
     """Expand the products of items that were read from a list, where Stripe expands less deeply.
 
     A product that is among the objects just `read` is taken from there.
@@ -294,6 +292,34 @@ def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject
 def open_invoices_of(customer_id: str) -> list[StripeObject]:
     """Invoices of a customer that are to be paid, newest first."""
     return _newest(Invoice.objects.filter(customer_id=customer_id, stripe_data__status="open"), None)
+
+
+def unpaid_invoices_of(customer_id: str, subscription_id: str) -> list[StripeObject]:
+    """Invoices of one subscription that are open or still drafts, newest first."""
+    unpaid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status__in=("open", "draft"))
+    return _newest(
+        unpaid.filter(stripe_data__parent__subscription_details__subscription=subscription_id), None
+    )
+
+
+def _paid_invoices(customer_id: str) -> models.QuerySet[Any]:
+    paid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status="paid")
+    return paid.filter(stripe_data__total__gt=0)
+
+
+def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Invoices of a customer that were paid and came to more than nothing, newest first."""
+    return _newest(_paid_invoices(customer_id), limit)
+
+
+def paid_invoice(customer_id: str, invoice_id: str) -> StripeObject | None:
+    """One of those, or None where this customer has none of that id."""
+    return _one(_paid_invoices(customer_id).filter(id=invoice_id))
+
+
+def has_paid_invoice(customer_id: str) -> bool:
+    """Whether this customer ever paid an invoice that came to more than nothing."""
+    return _paid_invoices(customer_id).exists()
 
 
 def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:

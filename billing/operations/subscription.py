@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from billing import mirror, stripe_api
-from billing.errors import OperationRefused
+from billing.errors import OperationRefused, StripeRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations.base import Choices, Operation, Preview, Trace
 from billing.operations.intent import in_progress
@@ -126,8 +129,23 @@ def ended(subscription: StripeObject) -> str | None:
     if at is None:
         return _("This organization's subscription has ended, so nothing can be changed about it.")
     return _("This organization's subscription ended on %(date)s, so nothing can be changed about it.") % {
-        "date": formats.date_format(timezone.localtime(at), "j M Y")
+        "date": date_in_words(at)
     }
+
+
+def date_in_words(moment: datetime.datetime) -> str:
+    """ "12 Dec 2026": with the year, for a sentence that is read years later."""
+    return formats.date_format(timezone.localtime(moment), "j M Y")
+
+
+def upcoming_invoice(params: Mapping[str, Any]) -> StripeObject | None:
+    """The invoice that a change would lead to; None where it leads to none. Raises StripeError."""
+    try:
+        return stripe_api.preview_invoice(params)
+    except StripeRefused as error:
+        if error.code == "invoice_upcoming_none":
+            return None
+        raise
 
 
 def fingerprint(subscription: StripeObject) -> str:

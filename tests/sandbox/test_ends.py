@@ -56,6 +56,17 @@ def test_an_end_taken_back_in_the_shortened_period_charges_the_rest_of_it(sandbo
     assert sorted(item.amount for item in waiting) == [-5_000, 15_000]
 
 
+def test_an_end_taken_back_is_prorated_from_the_moment_asked_for(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(8)
+    api.subscriptions.update(subscription.id, {"cancel_at": FEBRUARY + 14 * DAY})
+    sandbox.clock(FEBRUARY + 7 * DAY + HOUR)
+    wish = {"cancel_at": "", "proration_date": FEBRUARY + 7 * DAY}
+    api.subscriptions.update(subscription.id, wish)
+    waiting = api.invoice_items.list({"customer": subscription.customer, "pending": True}).data
+    assert sorted(item.amount for item in waiting) == [-5_000, 15_000]
+
+
 def test_a_first_period_that_is_the_last_is_charged_until_its_end(sandbox, api, shop):
     sandbox.clock(START)
     subscription = shop.subscription(1, price=shop.price(1000), cancel_at=START + 20 * DAY)

@@ -18,17 +18,18 @@ def set_cancellation(world: World, subscription: Object, params: dict[str, Any])
     now = world.now_of(subscription["customer"])
     details = subscription["cancellation_details"]
     behavior = params.get("proration_behavior", "create_prorations")
+    prorated_at = params.get("proration_date") or now
     if params.get("cancel_at_period_end") and params.get("cancel_at"):
         raise invalid("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
     if params.get("cancel_at_period_end") is True:
-        longer = lengthen(world, subscription, None, behavior)
+        longer = lengthen(world, subscription, None, behavior, prorated_at)
         at = min(item["current_period_end"] for item in items_of(subscription))
     elif params.get("cancel_at"):
         at = end_wanted(params["cancel_at"], items_of(subscription))
         world.note(subscription["id"], end_prorates=behavior != "none")
         if at <= now:
             raise invalid("cancel_at must be a timestamp in the future.", param="cancel_at")
-        longer = lengthen(world, subscription, at, behavior)
+        longer = lengthen(world, subscription, at, behavior, prorated_at)
     elif params.get("cancel_at_period_end") is False or (
         "cancel_at" in params and params["cancel_at"] is None
     ):
@@ -40,7 +41,7 @@ def set_cancellation(world: World, subscription: Object, params: dict[str, Any])
                 canceled_at=None,
                 cancellation_details={**details, "reason": None, "comment": None, "feedback": None},
             )
-        return lengthen(world, subscription, None, behavior)
+        return lengthen(world, subscription, None, behavior, prorated_at)
     elif subscription["cancel_at_period_end"]:
         world.update(
             subscription, cancel_at=min(item["current_period_end"] for item in items_of(subscription))
@@ -58,22 +59,24 @@ def set_cancellation(world: World, subscription: Object, params: dict[str, Any])
     return longer
 
 
-def lengthen(world: World, subscription: Object, until: int | None, behavior: str) -> bool:
+def lengthen(
+    world: World, subscription: Object, until: int | None, behavior: str, at: int | None = None
+) -> bool:
     """A period that a planned end cut short is whole again when the end moves beyond it; whether that was prorated."""
-    now = world.now_of(subscription["customer"])
+    at = at or world.now_of(subscription["customer"])
     items, cut = [], []
     for item in items_of(subscription):
         whole = world.side.get(item["id"], {}).get("cut")
         if whole and (until is None or until > item["current_period_end"]):
             if behavior != "none":
-                credit(world, subscription, item, now)
+                credit(world, subscription, item, at)
             world.note(item["id"], began=None, cut=None)
             item = {**item, "current_period_end": whole}
             cut.append(item)
         items.append(item)
     set_items(world, subscription, items)
     for item in cut if behavior != "none" else []:
-        charge(world, subscription, item, now)
+        charge(world, subscription, item, at)
     return bool(cut) and behavior != "none"
 
 
