@@ -46,8 +46,10 @@ format: $(STAMPS)/development  ## Put the code into the one format, and repair w
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The sandbox's own tests, and those of the application that walk what it asks of Stripe.
-RECORDED := tests/sandbox tests/billing tests/webhooks/test_backfill.py
+# The sandbox's own tests, and of the application's those that walk what it asks of Stripe, without the slow ones that ask
+# the same: a test of a new operation belongs here.
+APPLICATION := tests/billing/test_change_seats.py tests/billing/test_importing.py tests/billing/test_sync.py tests/webhooks/test_backfill.py
+RECORDED := tests/sandbox $(APPLICATION)
 .PHONY: contract
 contract: $(STAMPS)/development $(STAMPS)/contract  ## Hold the sandbox Stripe against Stripe's description of its API
 	@rm -rf var/contract/calls
