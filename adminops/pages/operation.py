@@ -83,6 +83,15 @@ class ReasonForm(forms.Form):
         asked = [name for name in self.fields if name not in {"reason", "ticket"}]
         self.order_fields([*asked, "reason", "ticket"])
 
+    def clean(self) -> dict[str, Any]:
+        """What stands in a field that is not asked is no mistake."""
+        cleaned = super().clean() or self.cleaned_data
+        for name, condition in self.only_when.items():
+            question, answers = condition.split("=")
+            if str(cleaned.get(question)) not in answers.split("|"):
+                self.errors.pop(name, None)
+        return cleaned
+
 
 class OptionalReasonForm(ReasonForm):
     """A form that nobody need fill in."""
@@ -112,12 +121,18 @@ class OperationPage[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC
     previewed_fields: ClassVar[tuple[str, ...]] = ()
     # Whether the preview is shown at once, where there is nothing to be asked first.
     previews_at_once: ClassVar[bool] = False
+    # Pages without an address of their own: those that a question of this one chooses between, besides itself.
+    variants: ClassVar[tuple[type[OperationPage[Any, Any, Any]], ...]] = ()
 
     def __init__(self, subject: SubjectT, user: Any, query: QueryDict) -> None:
         self.subject = subject
         self.user = user
         self.query = query
         """What a link to the page fills in, such as `?invoice=in_…`."""
+
+    def variant_for(self, choices: ChoicesT) -> OperationPage[Any, Any, Any]:
+        """The page that shows and does what was chosen: this one, or one of its variants."""
+        return self
 
     def facts(self) -> list[str]:
         """What the person should know before typing, in short sentences."""
@@ -216,17 +231,18 @@ class Page:
             return {"problems": [busy % {"n": usage.seconds_left}]}
         try:
             choices = self.page.choices(form.cleaned_data)
-            preview, agreement = agree(self.page.operation, self.subject, choices)
+            page = self.page.variant_for(choices)
+            preview, agreement = agree(page.operation, self.subject, choices)
         except BillingError as error:
             return {"problems": [*first, str(error.message)]}
         now = timezone.now()
         return {
             "preview": preview,
             "notice": sentence,
-            "rows": self.page.rows(preview),
-            "sentences": self.page.sentences(preview),
-            "warnings": self.page.warnings(preview),
-            "confirm_label": self.page.confirm_label(preview),
+            "rows": page.rows(preview),
+            "sentences": page.sentences(preview),
+            "warnings": page.warnings(preview),
+            "confirm_label": page.confirm_label(preview),
             "token": self.token(choices, agreement),
             "as_of": now,
             "valid_minutes": settings.PREVIEW_MAX_AGE_SECONDS // 60,
@@ -301,8 +317,9 @@ class Page:
                 raise PreviewOutdated(
                     _("You changed the form after this was shown. Nothing was changed; here it is anew.")
                 )
+            page = self.page.variant_for(choices)
             done = perform(
-                self.page.operation,
+                page.operation,
                 self.subject,
                 choices=choices,
                 agreed=agreement,
@@ -317,7 +334,7 @@ class Page:
             return self.show(form, problems=[str(refusal.message)])
         except BillingError as error:
             return self.show(form, problems=[str(error.message)])
-        return self.page.done(self.request, done)
+        return page.done(self.request, done)
 
 
 def ask_which_subscription(form: forms.Form, organization: Organization) -> None:
