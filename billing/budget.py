@@ -6,8 +6,8 @@ are no bursts, and nothing to be reset.
 
 Who spends decides how far ahead a slot may be taken. Staff queue up for slots that are seconds away; background work
 only takes one that is due all but now, the more urgent kind a little earlier. So staff come first, then webhooks, bulk
-work and reconciliation, and each starves the next where there is not enough. The background's slots are wider: however busy it
-is, a tenth of what Stripe allows is never used up by it.
+work and reconciliation, and each starves the next where there is not enough. The background's slots are wider: however
+busy it is, a tenth of what Stripe allows is never used up by it.
 """
 
 from __future__ import annotations

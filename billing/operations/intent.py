@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -44,6 +45,15 @@ class Performed:
     """Stripe's answers with what the ledger does not keep; empty unless this very call got them."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """That a person agreed to something for many at once, without seeing the preview of each."""
+
+    uuid: UUID
+    hold: Callable[[Any], None]
+    """Given the preview of now, raises OperationRefused where that is not what was agreed to."""
+
+
 def agree(
     operation: AnyOperation, subject: Subject, choices: Choices, at: int | None = None
 ) -> tuple[Any, Agreement]:
@@ -58,7 +68,7 @@ def perform(
     subject: Subject,
     *,
     choices: Choices,
-    agreed: Agreement,
+    agreed: Agreement | Terms,
     actor: User,
     reason: str = "",
     ticket: str = "",
@@ -91,7 +101,9 @@ def perform(
         return Performed(event)
     answers = carry_out(event, operation, resend=False)
     event.refresh_from_db()
-    if operation.shows_at_once and event.state == State.DONE and event.stripe_customer_id:
+    # Where many are done, nobody looks at one just now: a worker reads it soon.
+    is_watched = operation.shows_at_once and isinstance(agreed, Agreement)
+    if is_watched and event.state == State.DONE and event.stripe_customer_id:
         _show_at_once(event.stripe_customer_id)
     return Performed(event, answers)
 
@@ -108,7 +120,7 @@ def _intend(
     operation: AnyOperation,
     subject: Subject,
     choices: Choices,
-    agreed: Agreement,
+    agreed: Agreement | Terms,
     *,
     actor: User,
     reason: str,
@@ -152,8 +164,12 @@ def _intend(
     return event, True
 
 
-def _as_agreed(operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement) -> Any:
-    """The present preview, equal to the one that was agreed to. Raises PreviewOutdated."""
+def _as_agreed(operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement | Terms) -> Any:
+    """The present preview, which is what was agreed to. Raises PreviewOutdated, and what `Terms.hold` raises."""
+    if isinstance(agreed, Terms):
+        preview = operation.preview(subject, choices, int(timezone.now().timestamp()))
+        agreed.hold(preview)
+        return preview
     if timezone.now().timestamp() - agreed.at > settings.PREVIEW_MAX_AGE_SECONDS:
         raise PreviewOutdated(
             _("These figures are more than ten minutes old. Nothing was changed; here are new ones.")
