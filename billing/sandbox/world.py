@@ -60,6 +60,7 @@ class World:
         self.rehearsed: dict[
             str, Object
         ] = {}  # what a rehearsal in this request made: its answer may name it
+        self.previews: dict[str, tuple[int, Object]] = {}  # invoices that previews showed, and until when
         self.on_commit: Callable[[list[Object]], None] = lambda events: None
         self._moments: dict[str, int] = {}
         self._journal: list[tuple[Any, ...]] = []

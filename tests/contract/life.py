@@ -237,7 +237,22 @@ def plan_ahead(stage: Stage, customer: str, shop: Shop) -> None:
         stage.post("second phase", path, phases=[first, then], end_behavior="cancel", metadata={"order": "1"})
         stage.get("schedule again", path, expand=["subscription"])
         stage.get("schedules", "subscription_schedules", customer=customer, limit=1)
+        look_ahead(stage, made["id"], [first, {**then, "items": [{"price": shop.price, "quantity": 9}]}])
         stage.post(end, f"{path}/{end}")
+
+
+def look_ahead(stage: Stage, schedule: str, phases: list[dict[str, Any]]) -> None:
+    """What a schedule would invoice, with an item along, read again."""
+    item = {"amount": 700, "currency": "usd", "description": "Training", "quantity": 1}
+    preview = stage.post(
+        "preview schedule",
+        "invoices/create_preview",
+        schedule=schedule,
+        schedule_details={"phases": phases, "end_behavior": "release", "proration_behavior": "none"},
+        invoice_items=[item],
+    )
+    stage.get("preview again", f"invoices/{preview['id']}")
+    stage.get("preview's lines", f"invoices/{preview['id']}/lines", limit=1)
 
 
 def change_items(stage: Stage, customer: str, shop: Shop) -> None:
@@ -272,7 +287,19 @@ def pausing(stage: Stage, shop: Shop) -> None:
     stage.advance(clock, shop.now + 4 * DAY)
     card = stage.post("card", "payment_methods/pm_card_visa/attach", customer=customer)["id"]
     stage.post("default", f"customers/{customer}", invoice_settings={"default_payment_method": card})
-    stage.post("resume", f"subscriptions/{paused['id']}/resume", billing_cycle_anchor="now")
+    stage.post(
+        "preview resuming",
+        "invoices/create_preview",
+        subscription=paused["id"],
+        subscription_details={"resume_at": "now"},
+    )
+    stage.post(
+        "resume",
+        f"subscriptions/{paused['id']}/resume",
+        billing_cycle_anchor="unchanged",
+        proration_behavior="always_invoice",
+        proration_date=shop.now + 4 * DAY,
+    )
     stage.delete("delete clock", f"test_helpers/test_clocks/{clock}")
 
 

@@ -19,7 +19,7 @@ from billing.sandbox.machine.payments import finalize_and_collect, incomplete
 from billing.sandbox.machine.pending import check, discard, hold, remember
 from billing.sandbox.machine.pricing import is_metered
 from billing.sandbox.machine.proration import charge, credit
-from billing.sandbox.machine.signup import EXPIRES, MOST_ITEMS, new_item, owned_method, priced
+from billing.sandbox.machine.signup import MOST_ITEMS, new_item, owned_method, priced
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import merged
 from billing.sandbox.table import Object
@@ -90,7 +90,7 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     if set_cancellation(world, subscription, params):
         changed = changed or "changed"
     if reset:
-        return _start_over(world, subscription, behavior, at, now)
+        return start_over(world, subscription, behavior, at)
     if behavior == "always_invoice" and changed:
         return invoice_pending(world, subscription, reason="subscription_update", collect=False)
     return None
@@ -291,15 +291,16 @@ def _same_currency(subscription: Object, price: Object, param: str) -> None:
         )
 
 
-def _start_over(world: World, subscription: Object, behavior: str, at: int, now: int) -> Object:
-    """A new billing period from now on: the unused rest is credited, the whole new period is invoiced."""
+def start_over(world: World, subscription: Object, behavior: str, at: int | None = None) -> Object:
+    """A new billing period from now on: the rest unused `at` a moment is credited, the whole new period is drafted."""
+    now = world.now_of(subscription["customer"])
     old = items_of(subscription)
     start = min(item["current_period_start"] for item in old)
     world.update(subscription, billing_cycle_anchor=now)
     items = []
     for item in old:
         if behavior != "none":
-            credit(world, subscription, item, at)
+            credit(world, subscription, item, at or now)
         world.note(item["id"], began=None, cut=None)
         end = next_end(subscription, item["price"], now)
         items.append({**item, "current_period_start": now, "current_period_end": end})
@@ -307,20 +308,3 @@ def _start_over(world: World, subscription: Object, behavior: str, at: int, now:
     invoice = cycle_invoice(world, subscription, items, period=(start, now), reason="subscription_update")
     world.emit("invoice.created", invoice)
     return invoice
-
-
-def resume(world: World, subscription: Object, params: dict[str, Any]) -> Object:
-    """Take up a paused subscription: a new period from now is invoiced, and it is active once that is paid."""
-    if subscription["status"] != "paused":
-        raise invalid(f"Only paused subscriptions can be resumed; this one is {subscription['status']}.")
-    now = world.now_of(subscription["customer"])
-    world.update(subscription, status="active")
-    invoice = _start_over(world, subscription, "none", now, now)
-    finalize_and_collect(world, invoice)
-    if invoice["status"] == "open":
-        world.update(subscription, status="paused")
-        world.schedule(now + EXPIRES, "expire_resumption", invoice["id"], subscription["test_clock"])
-    else:
-        world.emit("customer.subscription.resumed", subscription)
-    schedule_renewal(world, subscription)
-    return subscription

@@ -5,6 +5,7 @@ from typing import Any
 from billing.sandbox.errors import invalid, missing
 from billing.sandbox.listing import PAGE, page_of
 from billing.sandbox.machine.lines import set_lines, sweep
+from billing.sandbox.machine.preview import remembered
 from billing.sandbox.params import choice, list_of, merged, metadata, required, text
 from billing.sandbox.resources.invoice_items import FIELDS, changes_of, item_of, make_item
 from billing.sandbox.routing import Call, endpoint
@@ -16,8 +17,9 @@ LINE: dict[str, Any] = {name: parser for name, parser in FIELDS.items() if name 
 
 @endpoint("GET", "/v1/invoices/{}/lines", **PAGE)
 def list_lines(call: Call) -> Object:
-    """All lines of an invoice."""
-    return page_of(call, call.find("invoice")["lines"]["data"])
+    """All lines of an invoice, or of a preview."""
+    invoice = remembered(call.world, call.id) or call.find("invoice")
+    return page_of(call, invoice["lines"]["data"])
 
 
 def _draft(call: Call) -> Object:

@@ -10,16 +10,14 @@ from billing.sandbox.machine.cycle import invoice_pending
 from billing.sandbox.machine.invoices import HOUR, draft, finalize, mark_uncollectible, void
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
 from billing.sandbox.machine.payments import finalize_and_collect, open_payment, pay, settle
-from billing.sandbox.machine.preview import preview_change, preview_customer, preview_signup
+from billing.sandbox.machine.preview import remembered
 from billing.sandbox.machine.signup import owned_method
 from billing.sandbox.machine.status import after_settlement, set_delinquent
 from billing.sandbox.params import (
     anything,
     boolean,
     choice,
-    either,
     integer,
-    list_of,
     merged,
     metadata,
     moments,
@@ -30,7 +28,6 @@ from billing.sandbox.params import (
 )
 from billing.sandbox.resources.discounts import DISCOUNTS, on_invoice
 from billing.sandbox.resources.prices import currency_code
-from billing.sandbox.resources.subscriptions import CHANGED_ITEM, PRORATION
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -95,8 +92,8 @@ def create_invoice(call: Call) -> Object:
 
 @endpoint("GET", "/v1/invoices/{}")
 def retrieve_invoice(call: Call) -> Object:
-    """An invoice."""
-    return call.find("invoice")
+    """An invoice, or for some time what a preview showed."""
+    return remembered(call.world, call.id) or call.find("invoice")
 
 
 @endpoint("POST", "/v1/invoices/{}", **FIELDS)
@@ -246,53 +243,6 @@ def list_invoices(call: Call) -> Object:
         "collection_method": params.get("collection_method"),
     }
     return page(call, "invoice", by="customer", keep=keep, **wanted)
-
-
-DETAILS: dict[str, Any] = {
-    "billing_cycle_anchor": either(choice("now", "unchanged"), integer),
-    "billing_mode": {"type": required(choice("classic", "flexible")), "flexible": anything},
-    "cancel_at": either(integer, choice("min_period_end", "max_period_end", "")),
-    "cancel_at_period_end": boolean,
-    "cancel_now": boolean,
-    "items": list_of(CHANGED_ITEM),
-    "proration_behavior": PRORATION,
-    "proration_date": integer,
-    "start_date": integer,
-    "trial_end": either(choice("now"), integer),
-}
-
-
-@endpoint(
-    "POST",
-    "/v1/invoices/create_preview",
-    currency=currency_code,
-    customer=text,
-    discounts=DISCOUNTS,
-    preview_mode=choice("next", "recurring"),
-    subscription=text,
-    subscription_details=DETAILS,
-)
-def create_preview(call: Call) -> Object:
-    """What would be invoiced, for a change, a new subscription, or the next renewal."""
-    world, params = call.world, call.params
-    details = dict(params.get("subscription_details") or {})
-    if params.get("preview_mode"):
-        details["mode"] = params["preview_mode"]
-    if "discounts" in params:
-        details["discounts"] = params["discounts"]
-    if details.get("cancel_at") == "":
-        details["cancel_at"] = None
-    if id := params.get("subscription"):
-        subscription = world.get("subscription", id, param="subscription")
-        if params.get("customer") not in (None, subscription["customer"]):
-            raise invalid("The subscription does not belong to the customer.", param="customer")
-        return preview_change(world, subscription, details)
-    if not params.get("customer"):
-        raise missing_param("customer")
-    customer = world.get("customer", params["customer"], param="customer")
-    if details.get("items"):
-        return preview_signup(world, customer, details)
-    return preview_customer(world, customer, details)
 
 
 @endpoint("GET", "/v1/invoice_payments/{}")

@@ -4,8 +4,9 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page
-from billing.sandbox.machine.changes import modify, resume
+from billing.sandbox.machine.changes import modify
 from billing.sandbox.machine.ending import cancel_now
+from billing.sandbox.machine.pausing import resume
 from billing.sandbox.machine.signup import create
 from billing.sandbox.machine.status import ENDED
 from billing.sandbox.params import (
@@ -162,7 +163,7 @@ def cancel_subscription(call: Call) -> Object:
 @endpoint(
     "POST",
     "/v1/subscriptions/{}/resume",
-    billing_cycle_anchor=choice("now"),
+    billing_cycle_anchor=choice("now", "unchanged"),
     proration_behavior=PRORATION,
     proration_date=integer,
 )
