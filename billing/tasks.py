@@ -6,6 +6,7 @@ from procrastinate import JobContext, builtin_tasks
 from procrastinate.contrib.django import app
 
 from billing import budget, inbox, sync
+from billing.bulk import jobs, rows
 from billing.operations.sweeper import settle_pending
 
 MAINTENANCE_QUEUE = "maintenance"
@@ -40,11 +41,18 @@ def settle_operations(timestamp: int) -> None:
     settle_pending()
 
 
+@app.task(name=jobs.TASK, queue=jobs.QUEUE, priority=jobs.PRIORITY)
+def do_bulk_row(row_id: int) -> None:
+    """Do one row of a bulk job."""
+    rows.do_row(row_id)
+
+
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(name="billing.tasks.sweep", queue=MAINTENANCE_QUEUE, queueing_lock="sweep", pass_context=False)
 def sweep(timestamp: int) -> None:
-    """Every ten seconds: queue customers whose job was lost, or whose retry has come."""
+    """Every ten seconds: queue customers and rows of bulk jobs whose task was lost, or whose retry has come."""
     inbox.queue_overdue()
+    rows.queue_lost()
 
 
 @app.periodic(cron="* * * * *")

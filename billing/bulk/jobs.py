@@ -1,0 +1,218 @@
+"""Bulk jobs: planned from our own rows, started once, stopped, and what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import models, transaction
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from procrastinate.contrib.django import app
+
+from billing.bulk.kinds import KINDS, BulkKind, Selected
+from billing.errors import OperationRefused
+from billing.models import BulkJob, BulkRow, SubscriptionEvent
+from billing.operations.base import Choices, Subject
+from organizations.models import Organization
+
+# More than that nobody can look over, and a page cannot show.
+ROWS_PER_JOB = 1_000
+
+TASK = "billing.tasks.do_bulk_row"
+QUEUE = "bulk"
+# Behind everything else that a worker may have to do.
+PRIORITY = -10
+
+
+class Outcome(models.TextChoices):
+    """What became of a row: of those that were attempted, the ledger's state."""
+
+    WAITING = "waiting", gettext_lazy("Waiting")
+    PENDING = "pending", gettext_lazy("In progress")
+    DONE = "done", gettext_lazy("Done")
+    FAILED = "failed", gettext_lazy("Failed")
+    REFUSED = "refused", gettext_lazy("Not done")
+    PARKED = "parked", gettext_lazy("Needs a person")
+    STOPPED = "stopped", gettext_lazy("Stopped")
+
+
+# Those whose end is still to come, and those that surely changed nothing and may be tried anew.
+RUNNING = (Outcome.WAITING, Outcome.PENDING)
+RETRIABLE = (Outcome.FAILED, Outcome.REFUSED, Outcome.STOPPED)
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """What would happen to one of many."""
+
+    selected: Selected[Any]
+    choices: Choices
+    basis: dict[str, Any]
+    outlook: str
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal plans: what was shown is held against it."""
+        told = json.dumps([self.choices.to_dict(), self.basis, self.outlook], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would happen to many, and to which of them it cannot."""
+
+    rows: list[PlannedRow] = field(default_factory=list)
+    refused: list[tuple[Selected[Any], str]] = field(default_factory=list)
+
+
+def plan(kind: BulkKind[Any, Any, Any], keys: Sequence[str], asked: dict[str, Any]) -> Plan:
+    """What would happen to each of what was ticked, told from our own rows alone."""
+    made = Plan()
+    for selected in kind.selected(keys):
+        try:
+            made.rows.append(_planned(kind, selected, asked))
+        except OperationRefused as refusal:
+            made.refused.append((selected, str(refusal.message)))
+    return made
+
+
+def _planned(kind: BulkKind[Any, Any, Any], selected: Selected[Any], asked: dict[str, Any]) -> PlannedRow:
+    reason = kind.operation.refuse_reason(selected.subject)
+    if reason:
+        raise OperationRefused(reason)
+    choices = kind.choices_for(selected, asked)
+    return PlannedRow(
+        selected, choices, kind.basis(selected.subject, choices), kind.outlook(selected, choices)
+    )
+
+
+def start(
+    kind: BulkKind[Any, Any, Any],
+    *,
+    id_: UUID,
+    shown: Mapping[str, str],
+    asked: dict[str, Any],
+    actor: User,
+    reason: str = "",
+    ticket: str = "",
+) -> BulkJob:
+    """Start what was agreed to: rows and their tasks, in one transaction. Under the same id, once.
+
+    `shown` has the digest of what was shown by the key of what was ticked. What is no longer so is a row as well, one
+    that says why it is not done. Raises OperationRefused where there are too many, or none.
+    """
+    if not shown:
+        raise OperationRefused(_("There is nothing to be done to any of them. Nothing was changed."))
+    if len(shown) > ROWS_PER_JOB:
+        raise OperationRefused(too_many(len(shown)))
+    made = plan(kind, list(shown), asked)
+    with transaction.atomic():
+        job, is_new = BulkJob.objects.get_or_create(
+            uuid=id_,
+            defaults={"type": kind.type, "asked": asked, "actor": actor, "reason": reason, "ticket": ticket},
+        )
+        if is_new:
+            rows = [_row(job, each, shown[each.selected.key]) for each in made.rows]
+            rows += [_refused_row(job, selected, why) for selected, why in made.refused]
+            position = {key: number for number, key in enumerate(shown)}
+            for row in rows:
+                row.position = position[row.selected]
+            created = BulkRow.objects.bulk_create(rows)
+            queue(row.pk for row in created if row.state == BulkRow.State.WAITING)
+    return job
+
+
+def too_many(count: int) -> str:
+    """That so many cannot be done at once, and what to do."""
+    return _(
+        "You chose %(count)s, and %(most)s can be done at a time. Nothing was changed; choose fewer, for instance with"
+        " the list's filters."
+    ) % {"count": count, "most": ROWS_PER_JOB}
+
+
+def queue(row_ids: Iterable[int]) -> None:
+    """Queue a task for each row. Commits with the caller's transaction."""
+    tasks: list[dict[str, Any]] = [{"row_id": row_id} for row_id in row_ids]
+    if tasks:
+        app.configure_task(TASK, allow_unknown=True, queue=QUEUE, priority=PRIORITY).batch_defer(*tasks)
+
+
+def _row(job: BulkJob, planned: PlannedRow, digest_shown: str) -> BulkRow:
+    row = _bare_row(job, planned.selected)
+    row.choices, row.basis, row.outlook = planned.choices.to_dict(), planned.basis, planned.outlook
+    if planned.digest != digest_shown:
+        row.state = BulkRow.State.REFUSED
+        row.message = _("It changed between being shown and being confirmed. Nothing was changed.")
+    return row
+
+
+def _refused_row(job: BulkJob, selected: Selected[Any], why: str) -> BulkRow:
+    row = _bare_row(job, selected)
+    row.state, row.message = BulkRow.State.REFUSED, why
+    return row
+
+
+def _bare_row(job: BulkJob, selected: Selected[Any]) -> BulkRow:
+    subject: Subject = selected.subject
+    of_whom = {"organization": subject} if isinstance(subject, Organization) else {"subject_event": subject}
+    return BulkRow(job=job, selected=selected.key, label=selected.label[:300], **of_whom)
+
+
+def stop(job: BulkJob, actor: User) -> None:
+    """Do no more of it. What is in hand comes to its end; rows that wait are not done."""
+    BulkJob.objects.filter(pk=job.pk, stopped_at__isnull=True).update(stopped_at=Now(), stopped_by=actor)
+
+
+# -- what became of it --------------------------------------------------------------------------------------
+
+
+def with_outcomes(rows: QuerySet[BulkRow]) -> QuerySet[Any]:
+    """Adds `outcome`, and `told`, what happened in words: the ledger's, whoever wrote it, and the row's own else."""
+    event = SubscriptionEvent.objects.filter(uuid=OuterRef("operation")).order_by()
+    return rows.annotate(
+        ledger_id=Subquery(event.values("pk")[:1]),
+        ledger_state=Subquery(event.values("state")[:1]),
+        ledger_attempts=Subquery(event.values("attempts")[:1]),
+        told=Case(
+            When(ledger_id__isnull=False, then=Subquery(event.values("message")[:1])), default=F("message")
+        ),
+        outcome=Case(
+            When(ledger_state__isnull=False, then=F("ledger_state")),
+            When(
+                Q(state=BulkRow.State.WAITING, job__stopped_at__isnull=False),
+                then=Value(Outcome.STOPPED.value),
+            ),
+            default=F("state"),
+            output_field=models.CharField(),
+        ),
+    )
+
+
+def counts(job: BulkJob) -> dict[Outcome, int]:
+    """How many rows of a job had which outcome."""
+    found = (
+        with_outcomes(BulkRow.objects.filter(job=job).order_by())
+        .values("outcome")
+        .annotate(count=Count("pk"))
+        .values_list("outcome", "count")
+    )
+    return {Outcome(outcome): count for outcome, count in found}
+
+
+def retriable(job: BulkJob) -> list[str]:
+    """The keys of what was ticked and surely not done, so that it may be planned and agreed to anew."""
+    rows = with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RETRIABLE)
+    return list(rows.order_by("position").values_list("selected", flat=True))
+
+
+def kind_of(job: BulkJob) -> BulkKind[Any, Any, Any]:
+    """How the rows of a job are done."""
+    return KINDS[job.type]

@@ -1,0 +1,115 @@
+"""One row of a bulk job: done once, whatever dies meanwhile.
+
+The row's uuid is the operation's own, so a row that is done again finds what the first try did. What became of an
+attempt is only ever read from the ledger; the row itself tells of what was never attempted.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from typing import Any
+
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from billing import budget
+from billing.bulk.jobs import TASK, queue
+from billing.bulk.kinds import KINDS
+from billing.errors import BillingError, StripeBusy, StripeUnreachable
+from billing.models import BulkJob, BulkRow
+from billing.operations.base import Subject
+from billing.operations.intent import Terms, perform, performed
+
+log = logging.getLogger(__name__)
+
+State = BulkRow.State
+
+# A row that Stripe had no time for, or that broke off inside, is tried again a little later, so often.
+TRIES = 5
+PAUSE = datetime.timedelta(seconds=15)
+
+
+class _Stopped(Exception):
+    """Somebody stopped the job a moment ago."""
+
+
+def do_row(row_id: int) -> None:
+    """Do one row, unless it was done, or its job was stopped. May run twice, and at the same time."""
+    row = (
+        BulkRow.objects.select_related("job__actor", "organization", "subject_event")
+        .filter(pk=row_id, state=State.WAITING, job__stopped_at__isnull=True)
+        .first()
+    )
+    if row is None:
+        return
+    try:
+        with budget.spending("bulk"):
+            _perform(row)
+    except _Stopped:
+        return
+    except (StripeBusy, StripeUnreachable) as error:
+        _put_off(row, str(error.message))
+    except BillingError as error:
+        _close(row, State.REFUSED, str(error.message))
+    except Exception:
+        # Nothing was asked of Stripe: from the intent on, the ledger tells of whatever goes wrong.
+        log.exception("Row %s of a bulk job broke off", row.pk)
+        _put_off(row, _("Something went wrong on our side before it began. Nothing was changed."))
+    else:
+        _close(row, State.ATTEMPTED)
+
+
+def _perform(row: BulkRow) -> None:
+    kind, job = KINDS[row.job.type], row.job
+    subject: Subject | None = row.organization or row.subject_event
+    if subject is None:
+        raise AssertionError("a row has a subject")
+    choices = kind.operation.choices_class.from_dict(row.choices)
+
+    def hold(preview: Any) -> None:
+        if BulkJob.objects.filter(pk=job.pk, stopped_at__isnull=False).exists():
+            raise _Stopped
+        kind.hold(row.basis, subject, choices, preview)
+
+    perform(
+        kind.operation,
+        subject,
+        choices=choices,
+        agreed=Terms(row.operation, hold),
+        actor=job.actor,
+        reason=job.reason,
+        ticket=job.ticket,
+    )
+
+
+def _close(row: BulkRow, state: BulkRow.State, message: str = "") -> None:
+    if performed(row.operation) is not None:
+        # Refused, perhaps, because another try of this very row had done it already.
+        state, message = State.ATTEMPTED, ""
+    BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(state=state, message=message)
+
+
+def _put_off(row: BulkRow, why: str) -> None:
+    """Leave the row waiting for `queue_lost`; give it up after so many tries."""
+    if row.tries + 1 >= TRIES:
+        _close(row, State.REFUSED, why)
+        return
+    BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(
+        tries=F("tries") + 1, message=why, due_at=Now() + PAUSE * (row.tries + 1)
+    )
+
+
+def queue_lost() -> int:
+    """Queue a task for every row that is due and has none: lost, or put off. Returns for how many."""
+    due = BulkRow.objects.filter(state=State.WAITING, due_at__lte=Now(), job__stopped_at__isnull=True)
+    waiting = set(due.order_by().values_list("pk", flat=True))
+    if not waiting:
+        return 0
+    # A dead worker's task is still in hand until `billing.tasks.take_back` gives it to a living one.
+    queued = ProcrastinateJob.objects.filter(task_name=TASK, status__in=("todo", "doing"))
+    lost = waiting - {args["row_id"] for args in queued.values_list("args", flat=True)}
+    queue(sorted(lost))
+    return len(lost)

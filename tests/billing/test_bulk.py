@@ -1,0 +1,331 @@
+"""Bulk jobs: each row once, whatever dies, and nothing but what was shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from billing.bulk import jobs, rows
+from billing.bulk.jobs import Outcome
+from billing.bulk.kinds import KINDS
+from billing.errors import OperationRefused
+from billing.models import BulkJob, BulkRow, SubscriptionEvent
+from organizations.models import Organization
+from tests import databases
+from tests.conftest import Sandbox
+from tests.factories import MembershipFactory, StaffFactory
+from tests.operating import make_due
+from tests.stripe_world import World, make_customer, make_organization, make_price, read, seats_at_stripe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SEATS = KINDS["change_seats"]
+TO_12 = {"how": "to", "seats": 12, "proration": "create_prorations"}
+BY_2 = {"how": "by", "seats": 2, "proration": "create_prorations"}
+
+
+@pytest.fixture
+def worlds(sandbox: Sandbox) -> list[World]:
+    price = make_price(sandbox.client)
+    return [make_customer(sandbox, seats=seats, price=price) for seats in (8, 9, 10)]
+
+
+@pytest.fixture
+def organizations(worlds: list[World]) -> list[Organization]:
+    return [
+        make_organization(world, name=name)
+        for world, name in zip(worlds, ("Acme", "Bolt", "Crux"), strict=True)
+    ]
+
+
+@pytest.fixture
+def colleague() -> User:
+    user: User = StaffFactory(permissions=["organizations.change_seats"])
+    return user
+
+
+def start(organizations: list[Organization], actor: User, asked: dict[str, Any] = TO_12) -> BulkJob:
+    """Plan and confirm, as the page does."""
+    planned = jobs.plan(SEATS, [str(each.pk) for each in organizations], asked)
+    return jobs.start(
+        SEATS,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked=asked,
+        actor=actor,
+        reason="new contract",
+        ticket="4711",
+    )
+
+
+def do_all(job: BulkJob) -> None:
+    for row_id in job.rows.values_list("pk", flat=True):
+        rows.do_row(row_id)
+
+
+def outcomes(job: BulkJob) -> list[tuple[str, str]]:
+    return [
+        (row.outcome, row.told)
+        for row in jobs.with_outcomes(BulkRow.objects.filter(job=job)).order_by("position")
+    ]
+
+
+def updates(sandbox: Sandbox, world: World) -> int:
+    calls = sandbox.control("GET", "log")["calls"]
+    path = f"/v1/subscriptions/{world.subscription}"
+    return sum(call["method"] == "POST" and call["path"] == path for call in calls)
+
+
+def fault(sandbox: Sandbox, kind: str, path: str, **more: Any) -> None:
+    sandbox.control("POST", "faults", {"kind": kind, "path": path, **more})
+
+
+# -- planning ---------------------------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_will_happen_to_each_and_why_it_cannot_to_others_without_asking_stripe(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization]
+) -> None:
+    sandbox.client.v1.subscriptions.cancel(worlds[2].subscription)
+    read(worlds[2])
+    MembershipFactory.create_batch(9, organization=organizations[1])
+    sandbox.control("DELETE", "log")
+    planned = jobs.plan(
+        SEATS, [str(each.pk) for each in organizations], {"how": "to", "seats": 8, "proration": "none"}
+    )
+    assert [(row.selected.label, row.outlook) for row in planned.rows] == [
+        ("Bolt", "Seats 9 → 8 · $261.00 → $232.00 monthly · 9 members are active")
+    ]
+    assert [selected.label for selected, _why in planned.refused] == ["Acme", "Crux"]
+    assert planned.refused[0][1] == "It has 8 seats already."
+    assert "ended on" in planned.refused[1][1]
+    assert sandbox.control("GET", "log")["calls"] == []
+
+
+def test_by_a_number_counts_from_what_each_has_now(organizations: list[Organization]) -> None:
+    planned = jobs.plan(SEATS, [str(each.pk) for each in organizations], {**BY_2, "seats": -9})
+    assert [row.choices.to_dict()["seats"] for row in planned.rows] == [1]
+    assert "would have -1" in planned.refused[0][1]
+
+
+def test_where_there_are_several_subscriptions_nobody_guesses(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization]
+) -> None:
+    sandbox.client.v1.subscriptions.create(
+        {"customer": worlds[0].customer, "items": [{"price": worlds[0].price, "quantity": 3}]}
+    )
+    read(worlds[0])
+    planned = jobs.plan(SEATS, [str(organizations[0].pk)], TO_12)
+    assert "2 live subscriptions" in planned.refused[0][1]
+
+
+# -- doing ------------------------------------------------------------------------------------------------
+
+
+def test_each_row_is_done_once_however_often_its_task_runs(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations, colleague)
+    do_all(job)
+    do_all(job)
+    BulkRow.objects.update(state="waiting")  # as if the worker had died before it could note the end
+    do_all(job)
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 12, 12]
+    assert [updates(sandbox, world) for world in worlds] == [1, 1, 1]
+    assert [outcome for outcome, _told in outcomes(job)] == ["done"] * 3
+    assert outcomes(job)[0][1].startswith("Seats changed from 8 to 12.")
+    event = SubscriptionEvent.objects.get(uuid=job.rows.get(position=0).operation)
+    assert (event.reason, event.ticket, event.actor) == ("new contract", "4711", colleague)
+
+
+def test_confirming_twice_starts_one_job(organizations: list[Organization], colleague: User) -> None:
+    planned = jobs.plan(SEATS, [str(organizations[0].pk)], TO_12)
+    shown = {row.selected.key: row.digest for row in planned.rows}
+    id_ = uuid.uuid4()
+    first = jobs.start(SEATS, id_=id_, shown=shown, asked=TO_12, actor=colleague)
+    second = jobs.start(SEATS, id_=id_, shown=shown, asked=TO_12, actor=colleague)
+    assert first == second
+    assert BulkRow.objects.count() == 1
+    assert ProcrastinateJob.objects.filter(task_name=jobs.TASK).count() == 1
+
+
+def test_what_is_no_longer_as_it_was_shown_is_not_done(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations, colleague, BY_2)
+    # Changed at Stripe a moment ago; our own rows do not know it yet.
+    sandbox.client.v1.subscriptions.update(
+        worlds[0].subscription, {"items": [{"id": worlds[0].item, "quantity": 20}]}
+    )
+    do_all(job)
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [20, 11, 12]
+    assert outcomes(job)[0] == (
+        "refused",
+        "It has 20 seats now, and 8 were shown. Nothing was changed.",
+    )
+
+
+def test_what_changed_between_being_shown_and_confirmed_is_a_row_that_says_so(
+    worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    planned = jobs.plan(SEATS, [str(each.pk) for each in organizations], BY_2)
+    Organization.objects.filter(pk=organizations[1].pk).update(seats=30)
+    job = jobs.start(
+        SEATS,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked=BY_2,
+        actor=colleague,
+    )
+    assert [outcome for outcome, _told in outcomes(job)] == ["waiting", "refused", "waiting"]
+    assert "between being shown and being confirmed" in outcomes(job)[1][1]
+
+
+def test_a_refusal_of_stripes_is_told_in_words_and_stops_nobody_else(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    bad = sandbox.client.v1.payment_methods.attach(
+        "pm_card_chargeCustomerFail", {"customer": worlds[1].customer}
+    )
+    sandbox.client.v1.customers.update(
+        worlds[1].customer, {"invoice_settings": {"default_payment_method": bad.id}}
+    )
+    job = start(organizations, colleague, {**TO_12, "proration": "always_invoice"})
+    do_all(job)
+    assert [outcome for outcome, _told in outcomes(job)] == ["done", "failed", "done"]
+    assert "declined" in outcomes(job)[1][1]
+    assert jobs.retriable(job) == [str(organizations[1].pk)]
+
+
+def test_somebody_who_may_no_longer_do_it_does_it_no_longer(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations, colleague)
+    colleague.user_permissions.clear()
+    do_all(job)
+    assert {outcome for outcome, _told in outcomes(job)} == {"refused"}
+    assert seats_at_stripe(sandbox, worlds[0]) == 8
+
+
+def test_what_is_stopped_is_not_done_and_what_was_done_stays(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations, colleague)
+    rows.do_row(job.rows.get(position=0).pk)
+    jobs.stop(job, colleague)
+    do_all(job)
+    assert [outcome for outcome, _told in outcomes(job)] == ["done", "stopped", "stopped"]
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 9, 10]
+    assert rows.queue_lost() == 0
+    assert jobs.counts(job) == {Outcome.DONE: 1, Outcome.STOPPED: 2}
+
+
+def test_an_unknown_outcome_ends_in_the_truth_and_is_not_for_trying_again(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User, settings: Any
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 1.0
+    fault(sandbox, "timeout_after", f"/v1/subscriptions/{worlds[0].subscription}", method="POST", seconds=2)
+    job = start(organizations[:1], colleague)
+    do_all(job)
+    assert outcomes(job)[0][0] == "pending"
+    assert jobs.retriable(job) == []
+    from billing.operations.sweeper import settle_pending
+
+    make_due()
+    settle_pending()
+    assert outcomes(job)[0][0] == "done"
+    assert seats_at_stripe(sandbox, worlds[0]) == 12
+
+
+def test_a_row_that_stripe_has_no_time_for_is_tried_again_later_and_given_up_at_last(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations[:1], colleague)
+    ProcrastinateJob.objects.all().delete()
+    fault(sandbox, "error_429", "/v1/invoices/create_preview", times=3)
+    do_all(job)
+    row = job.rows.get()
+    assert (row.state, row.tries) == ("waiting", 1)
+    assert rows.queue_lost() == 0
+    BulkRow.objects.update(due_at=timezone.now())
+    assert rows.queue_lost() == 1
+    assert rows.queue_lost() == 0
+    do_all(job)
+    assert outcomes(job)[0][0] == "done"
+
+    other = start(organizations[1:2], colleague)
+    fault(sandbox, "error_429", "/v1/invoices/create_preview", times=-1)
+    for _ in range(rows.TRIES):
+        do_all(other)
+    assert outcomes(other)[0][0] == "refused"
+    assert "Nothing was changed" in outcomes(other)[0][1]
+
+
+def test_there_are_no_more_rows_than_a_job_may_have(colleague: User) -> None:
+    shown = {str(number): "x" for number in range(jobs.ROWS_PER_JOB + 1)}
+    with pytest.raises(OperationRefused, match="choose fewer"):
+        jobs.start(SEATS, id_=uuid.uuid4(), shown=shown, asked=TO_12, actor=colleague)
+    with pytest.raises(OperationRefused, match="nothing to be done"):
+        jobs.start(SEATS, id_=uuid.uuid4(), shown={}, asked=TO_12, actor=colleague)
+    assert not BulkJob.objects.exists()
+
+
+# -- killed ---------------------------------------------------------------------------------------------------
+
+
+def start_worker() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "work", "--queues", "bulk", "operations", "maintenance"],
+        env={**os.environ, "DATABASE_URL": databases.url(), "LOG_LEVEL": "WARNING"},
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 40) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it never came true"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_loses_nothing_and_repeats_nothing(sandbox: Sandbox, colleague: User) -> None:
+    price = make_price(sandbox.client)
+    worlds = [make_customer(sandbox, seats=8, price=price) for _ in range(16)]
+    organizations = [make_organization(world) for world in worlds]
+    fault(sandbox, "latency", "/v1/subscriptions/*", method="POST", times=-1, seconds=0.4)
+    job = start(organizations, colleague)
+
+    first = start_worker()
+    eventually(lambda: jobs.counts(job).get(Outcome.DONE, 0) >= 2)
+    kill(first)
+    assert jobs.counts(job).get(Outcome.DONE, 0) < 16
+    # A test need not wait two minutes until the dead worker's tasks are given to a living one.
+    ProcrastinateJob.objects.filter(task_name=jobs.TASK, status="doing").delete()
+    SubscriptionEvent.objects.filter(state="pending").update(next_attempt_at=timezone.now())
+
+    second = start_worker()
+    try:
+        eventually(lambda: jobs.counts(job) == {Outcome.DONE: 16})
+    finally:
+        kill(second)
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12] * 16
+    calls = sandbox.control("GET", "log")["calls"]
+    for world in worlds:
+        keys = {c["key"] for c in calls if c["method"] == "POST" and c["path"].endswith(world.subscription)}
+        assert len(keys) == 1
