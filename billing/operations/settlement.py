@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing import stripe_api
+from billing import budget, stripe_api
 from billing.errors import (
     OutcomeUnknown,
     StripeBusy,
@@ -49,7 +49,7 @@ GIVE_UP_AFTER = datetime.timedelta(days=2)
 
 def longest_call(steps: int) -> datetime.timedelta:
     """Longer than this the calling process cannot still be waiting for Stripe; then the sweeper may take over."""
-    each = settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
+    each = budget.longest_wait() + settings.STRIPE_CONNECT_TIMEOUT + settings.STRIPE_READ_TIMEOUT
     return datetime.timedelta(seconds=max(steps, 1) * each + 15)
 
 
@@ -249,8 +249,9 @@ def _fail(event: SubscriptionEvent, operation: Course, error: StripeError) -> No
 
 
 def _ask_for_sync(event: SubscriptionEvent, operation: Course) -> None:
-    if event.stripe_customer_id:
-        request_sync(event.stripe_customer_id, operation.sync_objects(event))
+    # An operation that told Stripe nothing leaves nothing to read.
+    if event.stripe_customer_id and (objects := operation.sync_objects(event)):
+        request_sync(event.stripe_customer_id, objects)
 
 
 def _stay_pending(event: SubscriptionEvent, why: str) -> None:
