@@ -15,6 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from adminops.pages.operation import OperationPage
+from adminops.pages.refund import RefundPage
 from adminops.pages.seats import ChangeSeatsPage
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject
@@ -72,6 +73,14 @@ ACTIONS: tuple[StaffAction, ...] = (
         rate="10/m",
         path="seats",
         page=ChangeSeatsPage,
+        is_foremost=True,
+    ),
+    StaffAction(
+        label=_("Refund"),
+        icon="undo",
+        rate="3/m",
+        path="refund",
+        page=RefundPage,
         is_foremost=True,
     ),
 )

@@ -304,7 +304,7 @@ def unpaid_invoices_of(customer_id: str, subscription_id: str) -> list[StripeObj
 
 def _paid_invoices(customer_id: str) -> models.QuerySet[Any]:
     paid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status="paid")
-    return paid.filter(stripe_data__total__gt=0)
+    return cast("models.QuerySet[Any]", paid.filter(stripe_data__total__gt=0))
 
 
 def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:

@@ -151,6 +151,15 @@ def invoice_lines(invoice: StripeObject) -> list[StripeObject]:
     return lines
 
 
+def invoice_payments(invoice: StripeObject) -> list[StripeObject]:
+    """All payments of an invoice, made or tried: the first ten come along with it. Raises StripeError."""
+    payments = cast(list[StripeObject], list(invoice["payments"]["data"]))
+    if invoice["payments"].get("has_more"):
+        pages = list_pages("/v1/invoice_payments", {"invoice": invoice["id"]})
+        payments = [payment for page in pages for payment in page]
+    return payments
+
+
 def preview_invoice(params: Mapping[str, Any]) -> StripeObject:
     """The invoice that a change would lead to; nothing is stored. Raises StripeError."""
     return call("POST", "/v1/invoices/create_preview", params, is_read=True)

@@ -13,7 +13,13 @@ from typing import Any
 from billing.operations.base import Subject
 from organizations.models import Organization
 from tests.conftest import Sandbox
-from tests.stripe_world import World, make_customer, make_organization, seats_at_stripe
+from tests.stripe_world import (
+    World,
+    charges_at_stripe,
+    make_customer,
+    make_organization,
+    seats_at_stripe,
+)
 
 
 @dataclass(frozen=True)
@@ -47,4 +53,18 @@ def change_seats(sandbox: Sandbox) -> Situation:
     )
 
 
-SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {"change_seats": change_seats}
+def refund_invoice(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    invoice = sandbox.client.v1.subscriptions.retrieve(world.subscription).latest_invoice
+    return Situation(
+        organization,
+        answers={"invoice": str(invoice), "destination": "card", "amount": "29.00", "stripe_reason": ""},
+        choices={"invoice": str(invoice), "amount": 2900},
+        effect=lambda: sum(charge.amount_refunded for charge in charges_at_stripe(sandbox, world)),
+    )
+
+
+SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {
+    "change_seats": change_seats,
+    "refund_invoice": refund_invoice,
+}

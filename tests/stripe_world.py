@@ -71,3 +71,8 @@ def read(world: World) -> None:
 def seats_at_stripe(sandbox: Sandbox, world: World) -> int | None:
     """The quantity that Stripe bills."""
     return sandbox.client.v1.subscription_items.retrieve(world.item).quantity
+
+
+def charges_at_stripe(sandbox: Sandbox, world: World) -> list[Any]:
+    """What the customer was charged, newest first."""
+    return list(sandbox.client.v1.charges.list({"customer": world.customer, "limit": 100}).data)
