@@ -119,7 +119,7 @@ class OperationPage[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC
     form_class: ClassVar[type[ReasonForm]]
     # The fields that the preview depends on. A change of the others (reason, ticket) needs no new preview.
     previewed_fields: ClassVar[tuple[str, ...]] = ()
-    # Whether the preview is shown at once, where there is nothing to be asked first.
+    # Whether the preview is shown at once, where nothing must be asked first.
     previews_at_once: ClassVar[bool] = False
     # Pages without an address of their own: those that a question of this one chooses between, besides itself.
     variants: ClassVar[tuple[type[OperationPage[Any, Any, Any]], ...]] = ()
@@ -193,9 +193,7 @@ class Page:
         if refusal:
             return self.show(self.page.form(), refusal=refusal)
         if self.request.method != "POST":
-            # A form without questions is as good as answered, so what will happen can be shown at once.
-            shown = self.previewed(self.page.form({})) if self.page.previews_at_once else {}
-            return self.show(self.page.form(), **shown)
+            return self.show(self.page.form(), **self.previewed_at_once())
         form = self.page.form(self.request.POST)
         if self.request.POST.get("step") == "apply":
             return self.apply(form)
@@ -213,6 +211,13 @@ class Page:
         for name in set(form.errors) - self.asked_before:
             del form.errors[name]
         return form
+
+    def previewed_at_once(self) -> dict[str, Any]:
+        """The preview of the form as it is shown first, where it has no questions, or all are answered in it."""
+        if not self.page.previews_at_once:
+            return {}
+        form = self.page.form({field.name: field.value() for field in self.page.form()})
+        return {} if self.asked_before & set(form.errors) else self.previewed(form)
 
     def previewed(self, form: forms.Form, sentence: str = "") -> dict[str, Any]:
         """The preview of what the form says, or why there is none; `sentence` says why it is shown anew."""
