@@ -7,8 +7,9 @@ its permission and what it does are its `Operation` in `billing/operations/`, wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -83,6 +84,42 @@ ACTIONS: tuple[StaffAction, ...] = (
         page=RefundPage,
         is_foremost=True,
     ),
+    StaffAction(
+        label=_("Apply coupon"),
+        icon="sell",
+        rate="5/m",
+        path="coupon",
+        page=ApplyDiscountPage,
+    ),
+    StaffAction(
+        label=_("Remove coupon"),
+        icon="label_off",
+        rate="5/m",
+        path="remove-coupon",
+        page=RemoveDiscountPage,
+    ),
+    StaffAction(
+        label=_("Portal link"),
+        icon="link",
+        rate="5/m",
+        path="portal",
+        page=PortalPage,
+    ),
+    StaffAction(
+        label=_("Resync"),
+        icon="sync",
+        rate="10/m",
+        path="resync",
+        page=ResyncPage,
+    ),
+    StaffAction(
+        label=_("Process again"),
+        icon="replay",
+        rate="10/m",
+        path="reprocess",
+        page=ReprocessPage,
+        subject_class=SubscriptionEvent,
+    ),
 )
 
 
@@ -102,6 +139,22 @@ def offered(user: Any, subject: Subject) -> list[Offer]:
         for action in ACTIONS
         if isinstance(subject, action.subject_class) and user.has_perm(action.permission)
     ]
+
+
+def offered_on_event(user: Any, event: SubscriptionEvent) -> list[Offer]:
+    """What this person may do about an event: to itself, to the invoice it names, and to its organization."""
+    offers = offered(user, event)
+    organization = event.organization
+    if organization is None:
+        return offers
+    of_organization = {offer.action.name: offer for offer in offered(user, organization)}
+    refund, resync = of_organization.get("refund_invoice"), of_organization.get("resync_organization")
+    if refund and event.stripe_invoice_id:
+        invoice = urlencode({"invoice": event.stripe_invoice_id})
+        offers.append(replace(refund, url=f"{refund.url}?{invoice}"))
+    if resync:
+        offers.append(resync)
+    return offers
 
 
 def action_named(name: str) -> StaffAction:

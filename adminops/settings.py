@@ -229,6 +229,8 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 PREVIEW_MAX_AGE_SECONDS = 600
 # How much each role may give back, per refund and per day (billing/authority.py). Roles not named have no limit.
 REFUND_LIMITS = env.json("REFUND_LIMITS", default={})
+# Where Stripe's customer portal leads back to: the product's own page. Else what is configured at Stripe.
+PORTAL_RETURN_URL = env.str("PORTAL_RETURN_URL", default="")
 # Calls a staff user may make of each operation; the registry of actions names them.
 WEBHOOK_MAX_BODY_BYTES = 256 * 1024
 WEBHOOK_TOLERANCE_SECONDS = 300

@@ -19,7 +19,8 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from adminops.admin.base import ReadOnlyAdmin
+from adminops.actions import offered_on_event
+from adminops.admin.base import ReadOnlyAdmin, operation_urls
 from adminops.pages import payload, timeline
 from adminops.pages.badges import event_badge
 from adminops.templatetags.backoffice import NOTHING, moment
@@ -232,7 +233,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
             self.admin_site.admin_view(self.payload_view),
             name="billing_subscriptionevent_payload",
         )
-        return [download, *super().get_urls()]
+        return [download, *operation_urls(self), *super().get_urls()]
 
     def payload_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """The body as Stripe sent it, as a file."""
@@ -270,6 +271,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         context: dict[str, Any] = {}
         if event is not None:
             context = event_context(event, sees_tracebacks=request.user.has_perm(SEE_TRACEBACKS))
+            context["offers"] = offered_on_event(request.user, event)
         response: HttpResponse = super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}
         )

@@ -2,6 +2,10 @@
 
 from billing.operations.base import Course
 from billing.operations.refund import RefundInvoice
+from billing.operations.discount import ApplyDiscount, RemoveDiscount
+from billing.operations.portal import CreatePortalSession
+from billing.operations.reprocess import ReprocessEvent
+from billing.operations.resync import ResyncOrganization
 from billing.operations.seats import ChangeSeats
 from billing.operations.settlement import AnyOperation
 

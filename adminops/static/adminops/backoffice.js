@@ -7,6 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
         followWithPreview(form);
     });
     document.querySelectorAll("details.bo-more").forEach(closeFromOutside);
+    document.querySelectorAll("[data-copy]").forEach(copyOnClick);
     if (document.querySelector("[data-look-again]")) {
         lookAgain();
     }
@@ -75,6 +76,21 @@ function closeFromOutside(menu) {
             menu.open = false;
             menu.querySelector("summary").focus();
         }
+    });
+}
+
+// What is to be passed on is copied by a button; without a clipboard it is selected, to be copied by hand.
+function copyOnClick(button) {
+    const field = document.getElementById(button.dataset.copy);
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+        field.select();
+        try {
+            await navigator.clipboard.writeText(field.value);
+        } catch {
+            return; // not over plain http, or not allowed: it stands selected
+        }
+        button.textContent = button.dataset.copied;
     });
 }
 

@@ -1,0 +1,146 @@
+"""Reprocess: read again what an event of Stripe's was about, whatever became of it the last time."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing.differences import Differences, compare
+from billing.errors import ObjectMissing, OperationRefused
+from billing.models import SubscriptionEvent
+from billing.operations.base import Choices, Intent, Operation, Preview, Settlement
+from billing.operations.intent import in_progress
+from billing.operations.resync import read_again
+from billing.reading import read_object
+from billing.stripe_api import StripeObject
+from billing.sync import request_sync
+from organizations.models import Organization
+
+State = SubscriptionEvent.State
+
+
+@dataclass(frozen=True)
+class ReprocessPreview(Preview):
+    """What reading an event's objects again would correct."""
+
+    customer_id: str
+    objects: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Those of the objects that Stripe does not know, or not any more."""
+    differences: Differences
+
+
+class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
+    """Let an event wait for its objects to be read once more. Asks nothing of Stripe but to tell, so it has no step."""
+
+    type = "reprocess_event"
+    label = gettext_lazy("Processed again")
+    permission = "billing.reprocess_event"
+    choices_class = Choices
+
+    def refuse_reason(self, subject: SubscriptionEvent) -> str | None:
+        """Only what Stripe told us can be processed, and only where something is to be read because of it."""
+        if subject.source != SubscriptionEvent.Source.STRIPE:
+            return _("This did not come from Stripe, so there is nothing to process again.")
+        if not subject.objects_to_read:
+            return _(
+                "Events of this type call for nothing to be read from Stripe, so there is nothing to do."
+            )
+        if not _sync_key(subject):
+            return _("This event names no customer and no charge, so we cannot tell whose it is.")
+        return in_progress(self.lock_key(subject, Choices()))
+
+    def preview(self, subject: SubscriptionEvent, choices: Choices, at: int) -> ReprocessPreview:
+        """The event's objects, read from Stripe and held against our own."""
+        reason = self.refuse_reason(subject)
+        if reason:
+            raise OperationRefused(reason)
+        read: list[StripeObject] = []
+        missing = []
+        for object_id in subject.objects_to_read or ():
+            try:
+                read += read_object(_sync_key(subject), object_id)
+            except ObjectMissing:
+                missing.append(object_id)
+        customer_id = subject.stripe_customer_id or _customer_in(read)
+        organization = Organization.objects.filter(stripe_customer_id=customer_id or "").first()
+        if customer_id is None or organization is None:
+            raise OperationRefused(
+                _("No organization here has the Stripe customer of this event, so nothing would change.")
+            )
+        return ReprocessPreview(
+            customer_id=customer_id,
+            objects=tuple(subject.objects_to_read or ()),
+            missing=tuple(missing),
+            differences=compare(
+                organization,
+                customer_id,
+                read,
+                datetime.datetime.fromtimestamp(at, datetime.UTC),
+                everything=False,
+            ),
+        )
+
+    def lock_key(self, subject: SubscriptionEvent, choices: Choices) -> str:
+        """One event, one reprocessing at a time."""
+        return f"event:{subject.pk}"
+
+    def prepare(
+        self, subject: SubscriptionEvent, choices: Choices, preview: ReprocessPreview, actor: User
+    ) -> Intent:
+        """Nothing is asked of Stripe; the settling lets the event wait and asks for the reading."""
+        organization = Organization.objects.get(stripe_customer_id=preview.customer_id)
+        return Intent(
+            before={"state": subject.state, "attempts": subject.attempts, "error": subject.error},
+            plan={
+                "event": subject.pk,
+                "sync_key": _sync_key(subject),
+                "number": preview.differences.number,
+            },
+            columns={
+                "organization": organization,
+                "organization_label": organization.name,
+                "stripe_customer_id": preview.customer_id,
+                "stripe_object_id": subject.stripe_object_id,
+                "stripe_subscription_id": subject.stripe_subscription_id,
+                "stripe_invoice_id": subject.stripe_invoice_id,
+                "stripe_charge_id": subject.stripe_charge_id,
+                "stripe_refund_id": subject.stripe_refund_id,
+            },
+        )
+
+    def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
+        """The event waits again, unless it was done; what it is about is read, and that closes it."""
+        plan = event.plan or {}
+        again = SubscriptionEvent.objects.filter(pk=plan["event"])
+        # Taken in from Stripe since the event came: now we know whose it is.
+        again.filter(organization__isnull=True, stripe_customer_id=event.stripe_customer_id).update(
+            organization=event.organization, organization_label=event.organization_label
+        )
+        again.exclude(state=State.DONE).update(
+            state=State.PENDING, attempts=0, next_attempt_at=Now(), processed_at=None
+        )
+        if plan["sync_key"] != event.stripe_customer_id:
+            # Nobody knew whose charge it is; the sync of the charge hands the event over to its customer's.
+            request_sync(plan["sync_key"], plan["objects"])
+        return Settlement(message=read_again(plan["number"]))
+
+    def sync_objects(self, event: SubscriptionEvent) -> list[str]:
+        """What the event is about."""
+        objects: list[str] = (event.plan or {})["objects"]
+        return objects
+
+
+def _sync_key(event: SubscriptionEvent) -> str:
+    """Whose sync reads the event's objects: the customer, or a charge whose customer is not known; else empty."""
+    return event.stripe_customer_id or event.stripe_charge_id or ""
+
+
+def _customer_in(read: list[StripeObject]) -> str | None:
+    """The customer that these objects name, None where they name none."""
+    return next((each["customer"] for each in read if isinstance(each.get("customer"), str)), None)

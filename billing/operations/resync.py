@@ -1,0 +1,91 @@
+"""Resync: show where we hold something else than Stripe says, and read it all again."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from billing.differences import Differences, compare
+from billing.errors import ObjectMissing, OperationRefused
+from billing.models import SubscriptionEvent
+from billing.operations.base import Choices, Intent, Operation, Preview, Settlement
+from billing.operations.intent import in_progress
+from billing.reading import read_everything
+from billing.stripe_api import StripeObject
+from billing.sync import EVERYTHING
+from organizations.models import Organization
+
+
+@dataclass(frozen=True)
+class ResyncPreview(Preview):
+    """What reading everything again would correct."""
+
+    differences: Differences
+
+
+class ResyncOrganization(Operation[Organization, Choices, ResyncPreview]):
+    """Read all that Stripe has of a customer. Asks nothing of Stripe but to tell, so it has no step."""
+
+    type = "resync_organization"
+    label = gettext_lazy("Read from Stripe again")
+    permission = "organizations.resync_organization"
+    choices_class = Choices
+
+    def refuse_reason(self, subject: Organization) -> str | None:
+        """Without a customer at Stripe there is nothing to read."""
+        if not subject.stripe_customer_id:
+            return _("This organization is not connected to a Stripe customer.")
+        return in_progress(lock_key_of(subject.stripe_customer_id))
+
+    def preview(self, subject: Organization, choices: Choices, at: int) -> ResyncPreview:
+        """Everything of the customer, read from Stripe and held against our own."""
+        reason = self.refuse_reason(subject)
+        customer_id = subject.stripe_customer_id
+        if reason or not customer_id:
+            raise OperationRefused(reason or "")
+        try:
+            read = read_everything(customer_id)
+        except ObjectMissing as error:
+            raise OperationRefused(
+                _("Stripe knows no customer %(id)s, so there is nothing to read. Nothing was changed.")
+                % {"id": customer_id},
+                error.detail,
+            ) from error
+        now = datetime.datetime.fromtimestamp(at, datetime.UTC)
+        return ResyncPreview(compare(subject, customer_id, read, now, everything=True))
+
+    def lock_key(self, subject: Organization, choices: Choices) -> str:
+        """One customer, one reading at a time."""
+        return lock_key_of(subject.stripe_customer_id or "")
+
+    def prepare(self, subject: Organization, choices: Choices, preview: ResyncPreview, actor: User) -> Intent:
+        """Nothing is asked of Stripe; the settling asks for the reading."""
+        return Intent(plan={"number": preview.differences.number})
+
+    def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
+        """That it is read again, and how much differed when the person looked."""
+        return Settlement(message=read_again((event.plan or {})["number"]))
+
+    def sync_objects(self, event: SubscriptionEvent) -> list[str]:
+        """All there is."""
+        return [EVERYTHING]
+
+
+def lock_key_of(customer_id: str) -> str:
+    """What reading this customer again holds while it is pending."""
+    return f"sync:{customer_id}"
+
+
+def read_again(number: int) -> str:
+    """That something was read again, in a sentence, and how many differences that corrected."""
+    if not number:
+        return _("Read from Stripe again: nothing differed.")
+    return ngettext(
+        "Read from Stripe again: %(n)d difference corrected.",
+        "Read from Stripe again: %(n)d differences corrected.",
+        number,
+    ) % {"n": number}
