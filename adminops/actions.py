@@ -15,8 +15,12 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from adminops.pages.discount import ApplyDiscountPage, RemoveDiscountPage
 from adminops.pages.operation import OperationPage
+from adminops.pages.portal import PortalPage
 from adminops.pages.refund import RefundPage
+from adminops.pages.reprocess import ReprocessPage
+from adminops.pages.resync import ResyncPage
 from adminops.pages.seats import ChangeSeatsPage
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject

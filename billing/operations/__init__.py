@@ -1,15 +1,26 @@
 """What staff can do: one module an operation, one registry."""
 
 from billing.operations.base import Course
-from billing.operations.refund import RefundInvoice
 from billing.operations.discount import ApplyDiscount, RemoveDiscount
 from billing.operations.portal import CreatePortalSession
+from billing.operations.refund import RefundInvoice
 from billing.operations.reprocess import ReprocessEvent
 from billing.operations.resync import ResyncOrganization
 from billing.operations.seats import ChangeSeats
 from billing.operations.settlement import AnyOperation
 
 # By the name in the ledger, so that whoever settles a row later knows how.
-OPERATIONS: dict[str, AnyOperation] = {operation.type: operation for operation in (ChangeSeats(), RefundInvoice())}
+OPERATIONS: dict[str, AnyOperation] = {
+    operation.type: operation
+    for operation in (
+        ChangeSeats(),
+        RefundInvoice(),
+        ApplyDiscount(),
+        RemoveDiscount(),
+        CreatePortalSession(),
+        ResyncOrganization(),
+        ReprocessEvent(),
+    )
+}
 # The same, and what our own jobs do.
 COURSES: dict[str, Course] = {**OPERATIONS}
