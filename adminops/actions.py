@@ -48,6 +48,11 @@ class StaffAction:
         return self.page.operation
 
     @property
+    def pages(self) -> tuple[type[OperationPage[Any, Any, Any]], ...]:
+        """All that its page can do: usually one operation."""
+        return (self.page, *self.page.variants)
+
+    @property
     def name(self) -> str:
         """Names the address (`admin:organizations_organization_<name>`) and the counter of the limit."""
         return self.operation.type

@@ -18,7 +18,9 @@ from tests.stripe_world import (
     charges_at_stripe,
     make_customer,
     make_organization,
+    plan_seats_at_stripe,
     seats_at_stripe,
+    seats_planned_at_stripe,
 )
 
 
@@ -53,6 +55,27 @@ def change_seats(sandbox: Sandbox) -> Situation:
     )
 
 
+def schedule_seats(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    return Situation(
+        organization,
+        answers={"seats": "12", "when": "renewal"},
+        choices={"seats": 12, "when": "renewal"},
+        effect=lambda: (seats_planned_at_stripe(sandbox, world), seats_at_stripe(sandbox, world)),
+    )
+
+
+def withdraw_scheduled_seats(sandbox: Sandbox) -> Situation:
+    world = make_customer(sandbox)
+    plan_seats_at_stripe(sandbox, world, 12, mark="of a colleague")
+    return Situation(
+        make_organization(world),
+        answers={"when": "withdraw"},
+        choices={"when": "withdraw"},
+        effect=lambda: (seats_planned_at_stripe(sandbox, world), seats_at_stripe(sandbox, world)),
+    )
+
+
 def refund_invoice(sandbox: Sandbox) -> Situation:
     world, organization = _organization(sandbox)
     invoice = sandbox.client.v1.subscriptions.retrieve(world.subscription).latest_invoice
@@ -67,4 +90,6 @@ def refund_invoice(sandbox: Sandbox) -> Situation:
 SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {
     "change_seats": change_seats,
     "refund_invoice": refund_invoice,
+    "schedule_seats": schedule_seats,
+    "withdraw_scheduled_seats": withdraw_scheduled_seats,
 }

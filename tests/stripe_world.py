@@ -73,6 +73,41 @@ def seats_at_stripe(sandbox: Sandbox, world: World) -> int | None:
     return sandbox.client.v1.subscription_items.retrieve(world.item).quantity
 
 
+def seats_planned_at_stripe(sandbox: Sandbox, world: World) -> int | None:
+    """The quantity of the last phase of the subscription's schedule; None where it has none."""
+    schedule = sandbox.client.v1.subscriptions.retrieve(world.subscription).schedule
+    if not schedule:
+        return None
+    phases = sandbox.client.v1.subscription_schedules.retrieve(str(schedule)).phases
+    seats: int = phases[-1]["items"][0].quantity
+    return seats
+
+
 def charges_at_stripe(sandbox: Sandbox, world: World) -> list[Any]:
     """What the customer was charged, newest first."""
     return list(sandbox.client.v1.charges.list({"customer": world.customer, "limit": 100}).data)
+
+
+def plan_seats_at_stripe(sandbox: Sandbox, world: World, seats: int, mark: str = "") -> str:
+    """A schedule that sets `seats` with the renewal, as Stripe's dashboard makes one, or as ours with a `mark`."""
+    made = sandbox.client.v1.subscription_schedules.create({"from_subscription": world.subscription})
+    present = made.phases[0]
+    seats_now = seats_at_stripe(sandbox, world) or 0
+    sandbox.client.v1.subscription_schedules.update(
+        made.id,
+        {
+            "metadata": {"operation": mark} if mark else {},
+            "phases": [
+                {
+                    "items": [{"price": world.price, "quantity": seats_now}],
+                    "start_date": present.start_date,
+                    "end_date": present.end_date,
+                },
+                {
+                    "items": [{"price": world.price, "quantity": seats}],
+                    "duration": {"interval": "month"},
+                },
+            ],
+        },
+    )
+    return made.id

@@ -6,6 +6,7 @@ from billing.operations.portal import CreatePortalSession
 from billing.operations.refund import RefundInvoice
 from billing.operations.reprocess import ReprocessEvent
 from billing.operations.resync import ResyncOrganization
+from billing.operations.seat_schedule import ScheduleSeats, WithdrawScheduledSeats
 from billing.operations.seats import ChangeSeats
 from billing.operations.settlement import AnyOperation
 
@@ -14,6 +15,8 @@ OPERATIONS: dict[str, AnyOperation] = {
     operation.type: operation
     for operation in (
         ChangeSeats(),
+        ScheduleSeats(),
+        WithdrawScheduledSeats(),
         RefundInvoice(),
         ApplyDiscount(),
         RemoveDiscount(),

@@ -16,6 +16,7 @@ from billing.errors import OperationRefused, StripeRefused
 from billing.metrics import recurring_amount, seat_item
 from billing.operations.subscription import SubscriptionChoices, SubscriptionPreview, ended, fingerprint
 from billing.projection import from_unix
+from billing.schedules import is_ours, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 from organizations.querysets import ENDED_STATUSES
@@ -31,6 +32,15 @@ class Proration(models.TextChoices):
     NONE = "none", gettext_lazy("Nothing for this period")
 
 
+class When(models.TextChoices):
+    """When the seats change: at once, or by a schedule at Stripe, which can be withdrawn."""
+
+    NOW = "now", gettext_lazy("Now")
+    RENEWAL = "renewal", gettext_lazy("When the subscription renews")
+    DATE = "date", gettext_lazy("On a date")
+    WITHDRAW = "withdraw", gettext_lazy("Never: withdraw what is planned")
+
+
 @dataclass(frozen=True)
 class PreviewLine:
     """A line of the invoice that the change leads to; `amount` in minor units."""
@@ -43,10 +53,13 @@ class PreviewLine:
 
 @dataclass(frozen=True)
 class SeatChoices(SubscriptionChoices):
-    """How many seats, and how the rest of this period is charged."""
+    """How many seats, when, and how the rest of the period that they change in is charged."""
 
     seats: int = 1
     proration: str = Proration.NEXT_INVOICE.value
+    when: str = When.NOW.value
+    on: str = ""
+    """The day, as ISO text, where `when` is a date; it begins at midnight of the site's time zone."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,8 @@ class SeatPreview(SubscriptionPreview):
     interval_count: int
     collection: str
     """How Stripe collects: `charge_automatically`, or `send_invoice`, where nothing is charged but a mail is sent."""
+    ends_at: datetime.datetime | None
+    """When the subscription is set to end, if it is."""
 
     @property
     def prorated(self) -> int:
@@ -104,8 +119,12 @@ def unfit(subscription: StripeObject) -> str | None:
         return _(
             "The first payment of this subscription has not gone through yet, so its seats cannot be changed."
         )
-    if subscription.get("schedule"):
-        return _("A schedule at Stripe manages this subscription, so its seats cannot be changed directly.")
+    schedule = schedule_of(subscription)
+    if schedule and not is_ours(schedule):
+        return _(
+            "A schedule that was not made here manages this subscription, so its seats cannot be changed from here."
+            " Change or release the schedule at Stripe."
+        )
     if seat_item(subscription) is None:
         return _(
             "This subscription has no single item that is its seats: it has several licensed items and none is marked"
@@ -122,25 +141,8 @@ def preview_seats(
     Raises OperationRefused where it cannot be done, StripeError where Stripe does not tell.
     """
     seats, proration = choices.seats, Proration(choices.proration)
-    if not 1 <= seats <= MAX_SEATS:
-        raise OperationRefused(
-            _("Seats must be a whole number from 1 to %(most)s.") % {"most": formats.number_format(MAX_SEATS)}
-        )
-    item = seat_item(subscription)
-    if item is None:
-        raise OperationRefused(unfit(subscription) or "")
-    if item["quantity"] == seats:
-        raise OperationRefused(_("This subscription has %(seats)s seats already.") % {"seats": seats})
-    details: dict[str, Any] = {
-        "items": [{"id": item["id"], "quantity": seats}],
-        "proration_behavior": proration.value,
-    }
-    if proration != Proration.NONE:
-        details["proration_date"] = at
-    invoice = stripe_api.preview_invoice(
-        {"subscription": subscription["id"], "subscription_details": details}
-    )
-    lines = tuple(_line(line, at) for line in _lines(invoice, proration))
+    item = item_to_change(subscription, seats)
+    invoice, lines = previewed_invoice(subscription, item, seats, proration, at)
     ours = [line.amount for line in lines if line.is_proration]
     recurring = item["price"].get("recurring") or {}
     is_now = proration == Proration.INVOICE_NOW
@@ -168,7 +170,49 @@ def preview_seats(
         interval_count=recurring.get("interval_count", 1),
         fingerprint=fingerprint(subscription),
         collection=collection,
+        ends_at=from_unix(ends_at(subscription)),
     )
+
+
+def ends_at(subscription: StripeObject) -> int | None:
+    """When a subscription is set to end, in unix seconds; None where it renews."""
+    at: int | None = subscription.get("cancel_at")
+    if at is None and subscription.get("cancel_at_period_end"):
+        at = max(item["current_period_end"] for item in subscription["items"]["data"])
+    return at
+
+
+def item_to_change(subscription: StripeObject, seats: int) -> StripeObject:
+    """The item that is the seats. Raises OperationRefused where it cannot become `seats`."""
+    if not 1 <= seats <= MAX_SEATS:
+        raise OperationRefused(
+            _("Seats must be a whole number from 1 to %(most)s.") % {"most": formats.number_format(MAX_SEATS)}
+        )
+    item = seat_item(subscription)
+    if item is None:
+        raise OperationRefused(unfit(subscription) or "")
+    if item["quantity"] == seats:
+        raise OperationRefused(_("This subscription has %(seats)s seats already.") % {"seats": seats})
+    return item
+
+
+def previewed_invoice(
+    subscription: StripeObject, item: StripeObject, seats: int, proration: Proration, at: int
+) -> tuple[StripeObject, tuple[PreviewLine, ...]]:
+    """The invoice that a change to `seats` leads to when prorated from `at`, by Stripe's own preview, and its lines.
+
+    `at` lies in the present period. Raises OperationRefused where not all of the lines are told, and StripeError.
+    """
+    details: dict[str, Any] = {
+        "items": [{"id": item["id"], "quantity": seats}],
+        "proration_behavior": proration.value,
+    }
+    if proration != Proration.NONE:
+        details["proration_date"] = at
+    invoice = stripe_api.preview_invoice(
+        {"subscription": subscription["id"], "subscription_details": details}
+    )
+    return invoice, tuple(_line(line, at) for line in _lines(invoice, proration))
 
 
 def _lines(invoice: StripeObject, proration: Proration) -> list[StripeObject]:

@@ -11,31 +11,43 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.errors import OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations.base import Intent, Settlement, Step
+from billing.operations.seat_plan import plan_in_the_way
 from billing.operations.seat_preview import Proration, SeatChoices, SeatPreview, preview_seats, unfit
-from billing.operations.subscription import SubscriptionOperation
+from billing.operations.subscription import SubscriptionOperation, SubscriptionPreview
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
 
-class ChangeSeats(SubscriptionOperation[SeatChoices, SeatPreview]):
+class SeatOperation[PreviewT: SubscriptionPreview](SubscriptionOperation[SeatChoices, PreviewT]):
+    """What is done about the seats of a subscription, now or later."""
+
+    permission = "organizations.change_seats"
+    choices_class = SeatChoices
+
+    def unfit(self, subscription: StripeObject) -> str | None:
+        """Ended, unpaid from the start, managed by somebody else's schedule, or without seats."""
+        return unfit(subscription)
+
+
+class ChangeSeats(SeatOperation[SeatPreview]):
     """Set the quantity of the seat item, prorated exactly as previewed."""
 
     type = "change_seats"
     label = gettext_lazy("Change of seats")
-    permission = "organizations.change_seats"
-    choices_class = SeatChoices
     # The figures that the person agreed to are worth no longer than their preview.
     resend_within = datetime.timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS)
 
-    def unfit(self, subscription: StripeObject) -> str | None:
-        """Ended, unpaid from the start, managed by a schedule, or without seats."""
-        return unfit(subscription)
-
     def preview(self, subject: Organization, choices: SeatChoices, at: int) -> SeatPreview:
         """To the cent, by Stripe's own preview of the invoice."""
-        return preview_seats(subject, self.read(subject, choices), choices, at)
+        subscription = self.read(subject, choices)
+        # What a schedule has planned would undo this change later, or be undone by it, and nobody had chosen which.
+        planned = plan_in_the_way(subscription)
+        if planned:
+            raise OperationRefused(planned)
+        return preview_seats(subject, subscription, choices, at)
 
     def prepare(
         self, subject: Organization, choices: SeatChoices, preview: SeatPreview, actor: User

@@ -66,6 +66,8 @@ def record_step(event: SubscriptionEvent, step: Step, position: int) -> Operatio
             "required": step.required,
         },
     )
+    # The database puts parameters into an order of its own, and what is sent again under the same key must not differ.
+    recorded.refresh_from_db()
     return recorded
 
 

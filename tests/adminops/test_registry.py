@@ -52,7 +52,7 @@ def token_in(content: str) -> str:
 
 
 def test_every_operation_has_an_action_and_a_situation() -> None:
-    assert {action.name for action in ACTIONS} == set(OPERATIONS)
+    assert {page.operation.type for action in ACTIONS for page in action.pages} == set(OPERATIONS)
     assert set(SITUATIONS) == set(OPERATIONS)
     assert all(name == operation.type for name, operation in OPERATIONS.items())
 
