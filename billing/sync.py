@@ -243,10 +243,12 @@ def _project(customer_id: str) -> Organization | None:
 
 def _lift_non_payment(organization: Organization) -> None:
     """The one hold that lifts by itself: it said that something is owed, and nothing is."""
-    lifted = Hold.objects.filter(
-        organization=organization, kind=Hold.Kind.NON_PAYMENT, lifted_at__isnull=True
-    ).update(lifted_at=timezone.now())
-    if lifted:
+    now = timezone.now()
+    holds = organization.open_holds().filter(kind=Hold.Kind.NON_PAYMENT)
+    # One that stopped billing ends, and is lifted once billing is taken up again (operations/ended_holds.py).
+    ended = holds.filter(stops_billing=True).update(ends_at=now)
+    lifted = holds.filter(stops_billing=False).update(lifted_at=now)
+    if ended or lifted:
         record_system_event(
             "hold.lifted",
             organization,

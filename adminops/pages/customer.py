@@ -320,7 +320,7 @@ class CustomerPage:
         found = []
         for event in operations.defer("traceback", "before", "after", "plan")[:EVENTS_SHOWN]:
             is_parked = event.state == SubscriptionEvent.State.PARKED
-            words_of_it = {"what": timeline.type_in_words(event.type), "who": event.actor_label or _("staff")}
+            words_of_it = {"what": timeline.type_in_words(event.type), "who": timeline.by_whom(event)}
             found.append(
                 Trouble(
                     event.message

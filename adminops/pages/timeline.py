@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy
 from adminops.pages.badges import Badge, event_badge
 from billing.models import SubscriptionEvent
 from billing.money import format_money
+from billing.operations import COURSES
 from billing.operations import OPERATIONS as STAFF_OPERATIONS
 
 # Stripe's names of what happened, and ours, in words. One without words is shown by its name.
 TYPES: dict[str, str | Promise] = {
-    **{operation.type: operation.label for operation in STAFF_OPERATIONS.values()},
+    **{course.type: course.label for course in COURSES.values()},
     "permission.denied": gettext_lazy("Tried without being allowed to"),
     "organization.imported": gettext_lazy("Taken in from Stripe"),
     "hold.placed": gettext_lazy("Suspended"),

@@ -1,7 +1,9 @@
 """What staff can do: one module an operation, one registry."""
 
+from billing.operations.activate import ActivateOrganization, ResumeBilling
 from billing.operations.base import Course
 from billing.operations.discount import ApplyDiscount, RemoveDiscount
+from billing.operations.pause import PauseCollection, ResumeCollection
 from billing.operations.portal import CreatePortalSession
 from billing.operations.refund import RefundInvoice
 from billing.operations.reprocess import ReprocessEvent
@@ -9,12 +11,17 @@ from billing.operations.resync import ResyncOrganization
 from billing.operations.seat_schedule import ScheduleSeats, WithdrawScheduledSeats
 from billing.operations.seats import ChangeSeats
 from billing.operations.settlement import AnyOperation
+from billing.operations.suspend import SuspendOrganization
 
 # By the name in the ledger, so that whoever settles a row later knows how.
 OPERATIONS: dict[str, AnyOperation] = {
     operation.type: operation
     for operation in (
         ChangeSeats(),
+        PauseCollection(),
+        ResumeCollection(),
+        SuspendOrganization(),
+        ActivateOrganization(),
         ScheduleSeats(),
         WithdrawScheduledSeats(),
         RefundInvoice(),
@@ -26,4 +33,4 @@ OPERATIONS: dict[str, AnyOperation] = {
     )
 }
 # The same, and what our own jobs do.
-COURSES: dict[str, Course] = {**OPERATIONS}
+COURSES: dict[str, Course] = {**OPERATIONS, ResumeBilling.type: ResumeBilling()}

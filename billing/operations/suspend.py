@@ -1,0 +1,325 @@
+"""Suspend an organization: its members lose access at once, and Stripe is told what was decided about billing.
+
+Access is ours, so a suspension needs no answer of Stripe's: what it shows comes from the mirror, the hold is placed
+with the intent, and what Stripe is to do is asked for until it is done (docs/decisions/one-shape-for-operations.md).
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from billing import mirror, stripe_api
+from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError
+from billing.metrics import recurring_amount
+from billing.models import OperationStep, SubscriptionEvent
+from billing.money import format_money
+from billing.operations.base import Choices, Failure, Intent, Operation, Preview, Settlement, Step, Trace
+from billing.operations.collection import (
+    SUSPENSION,
+    Behavior,
+    Due,
+    access_lock,
+    dues,
+    find_outcome,
+    is_paused_by_suspension,
+    pause_step,
+    pausing_event,
+    period_end,
+)
+from billing.operations.intent import in_progress
+from billing.operations.subscription import live_subscriptions
+from billing.stripe_api import StripeObject
+from organizations.models import Hold, Organization
+
+LEGAL_PERMISSION = "organizations.place_legal_hold"
+
+
+class Billing(models.TextChoices):
+    """Whether Stripe goes on billing while members are locked out."""
+
+    CONTINUES = "continues", gettext_lazy("Continues")
+    STOPS = "stops", gettext_lazy("Stops: what falls due is voided")
+
+
+class Invoices(models.TextChoices):
+    """What becomes of invoices that are open already."""
+
+    LEAVE = "leave", gettext_lazy("Leave them to Stripe, which goes on collecting")
+    VOID = "void", gettext_lazy("Void them: nobody owes them any more")
+    WRITE_OFF = "mark_uncollectible", gettext_lazy("Write them off as uncollectible")
+
+
+@dataclass(frozen=True)
+class SuspendChoices(Choices):
+    """Which hold, until when (unix seconds; None until somebody lifts it), and what that means for billing."""
+
+    kind: str
+    ends_at: int | None = None
+    billing: str = Billing.CONTINUES.value
+    invoices: str = Invoices.LEAVE.value
+
+
+@dataclass(frozen=True)
+class Billed:
+    """A live subscription; `amount` in minor units of `currency` is about what the invoice of `renews_at` comes to."""
+
+    id: str
+    renews_at: datetime.datetime | None
+    amount: int
+    currency: str
+    is_paused: bool
+    is_paused_by_us: bool
+    paused_by: str
+    """Who of us paused its collection; empty where nobody, or somebody at Stripe."""
+
+
+@dataclass(frozen=True)
+class SuspendPreview(Preview):
+    """What suspending would do, as our own rows and the mirror tell."""
+
+    kind: str
+    ends_at: int | None
+    billing: str
+    invoices: str
+    members: int
+    """Active members, who lose access; 0 where they have none already."""
+    held_by: tuple[str, ...]
+    """The kinds of the holds that are open already."""
+    subscriptions: tuple[Billed, ...]
+    open_invoices: tuple[Due, ...]
+
+    @property
+    def stops_billing(self) -> bool:
+        """Whether billing is to stop."""
+        return self.billing == Billing.STOPS
+
+    @property
+    def to_pause(self) -> tuple[Billed, ...]:
+        """The subscriptions whose collection is paused by this; a pause that is there is left as it is."""
+        return tuple(each for each in self.subscriptions if self.stops_billing and not each.is_paused)
+
+    @property
+    def to_close(self) -> tuple[Due, ...]:
+        """The open invoices that are voided or written off by this."""
+        return self.open_invoices if self.invoices != Invoices.LEAVE else ()
+
+
+class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview]):
+    """Place a hold."""
+
+    type = SUSPENSION
+    label = gettext_lazy("Suspension")
+    permission = "organizations.suspend_organization"
+    choices_class = SuspendChoices
+    calls_stripe = False  # only for what is chosen about billing, and then the preview asks for a key
+    insists = True
+
+    def refuse_reason(self, subject: Organization) -> str | None:
+        """Only that somebody else is at it: holds of other kinds may be open."""
+        return in_progress(access_lock(subject))
+
+    def lock_key(self, subject: Organization, choices: SuspendChoices) -> str:
+        """Whoever places or lifts holds, pauses or resumes is alone."""
+        return access_lock(subject)
+
+    def preview(self, subject: Organization, choices: SuspendChoices, at: int) -> SuspendPreview:
+        """Who loses access, and what Stripe will go on collecting. Asks nobody but our own rows."""
+        kind = Hold.Kind(choices.kind)
+        if choices.ends_at is not None and choices.ends_at <= at:
+            raise OperationRefused(_("The day on which the suspension ends must be in the future."))
+        if reason := _held_already(subject, kind):
+            raise OperationRefused(reason)
+        customer = subject.stripe_customer_id
+        is_open = subject.open_holds().exists()
+        preview = SuspendPreview(
+            kind=kind.value,
+            ends_at=choices.ends_at,
+            billing=Billing(choices.billing).value,
+            invoices=Invoices(choices.invoices).value,
+            members=0 if is_open else subject.seats_used(),
+            held_by=tuple(subject.open_holds().order_by("pk").values_list("kind", flat=True)),
+            subscriptions=tuple(_billed(each) for each in live_subscriptions(subject)),
+            open_invoices=dues(mirror.open_invoices_of(customer)) if customer else (),
+        )
+        if kind == Hold.Kind.NON_PAYMENT and (reason := _lifts_at_once(subject, preview)):
+            raise OperationRefused(reason)
+        needs_stripe = preview.to_pause or preview.to_close
+        if needs_stripe and (problem := stripe_api.configuration_problem()):
+            raise OperationRefused(problem)
+        return preview
+
+    def prepare(
+        self, subject: Organization, choices: SuspendChoices, preview: SuspendPreview, actor: User
+    ) -> Intent:
+        """What Stripe is to be told; the hold itself refers to the intent's reason, so it is placed with it."""
+        if choices.kind == Hold.Kind.LEGAL and not actor.has_perm(LEGAL_PERMISSION):
+            raise NotPermitted(_("You may not place legal holds. Nothing was changed."), LEGAL_PERMISSION)
+        if reason := _held_already(subject, Hold.Kind(choices.kind)):
+            raise PreviewOutdated(reason)
+        verb = "void" if preview.invoices == Invoices.VOID else "write off"
+        closing = (
+            Step(
+                f"{verb} {invoice.id}",
+                "POST",
+                f"/v1/invoices/{invoice.id}/{preview.invoices}",
+                signed=False,
+                required=False,  # it may have been paid meanwhile
+            )
+            for invoice in preview.to_close
+        )
+        pausing = (pause_step(each.id, Behavior.VOID) for each in preview.to_pause)
+        return Intent(
+            steps=(*pausing, *closing),
+            before={"holds": list(preview.held_by)},
+            plan={"stops_billing": _is_stopped_by(preview)},
+            columns={"stripe_subscription_id": subject.stripe_subscription_id},
+        )
+
+    def take_effect(self, event: SubscriptionEvent) -> None:
+        """Access is closed from here on."""
+        plan = event.plan or {}
+        ends_at = plan["ends_at"]
+        Hold.objects.create(
+            organization=cast(Organization, event.organization),
+            kind=plan["kind"],
+            reason=event.reason or "",
+            placed_by=event.actor,
+            ends_at=datetime.datetime.fromtimestamp(ends_at, datetime.UTC) if ends_at else None,
+            stops_billing=plan["stops_billing"],
+        )
+
+    def while_pending(self, event: SubscriptionEvent) -> str:
+        """Access does not wait for Stripe."""
+        return _(
+            "Access is closed. Stripe has not confirmed yet what was decided about billing; it is being told until it"
+            " does, so do not repeat it. This page will say."
+        )
+
+    def find_outcome(self, event: SubscriptionEvent, step: OperationStep) -> Trace:
+        """By the mark of the pause; of an invoice, by what has become of it."""
+        if step.path.startswith("/v1/subscriptions/"):
+            return find_outcome(event, step, lambda now: not now.get("pause_collection"))
+        _v1, _invoices, id_, verb = step.path.strip("/").split("/")
+        invoice = stripe_api.retrieve(id_)
+        done = {"void": "void", "mark_uncollectible": "uncollectible"}[verb]
+        return Trace(invoice if invoice["status"] == done else None, still_agreed=invoice["status"] == "open")
+
+    def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
+        """Who lost access, and what Stripe did of what it was told."""
+        plan = event.plan or {}
+        said = [_closed_in_words(plan)]
+        if plan["stops_billing"]:
+            said.append(_("Billing is stopped: Stripe voids what falls due."))
+        numbers = {invoice["id"]: invoice for invoice in plan["open_invoices"]}
+        steps = event.steps.filter(path__startswith="/v1/invoices/").order_by("position")
+        for step in steps:
+            invoice = numbers[step.path.split("/")[3]]
+            said.append(_invoice_in_words(invoice, plan["invoices"], step.answer or {}))
+        return Settlement(message=" ".join(said), after={"holds": [*plan["held_by"], plan["kind"]]})
+
+    def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
+        """The suspension stands; that billing goes on all the same is for a person."""
+        if not done and event.organization:
+            holds = event.organization.holds.filter(kind=(event.plan or {})["kind"], lifted_at=None)
+            holds.update(stops_billing=False)
+        return Failure(
+            _(
+                "%(closed)s Stripe was not told everything that was decided about billing, so it may go on billing."
+                " Look at Stripe, or pause collection from here. %(why)s"
+            )
+            % {"closed": _closed_in_words(event.plan or {}), "why": error.message},
+            needs_a_person=True,
+        )
+
+    def sync_objects(self, event: SubscriptionEvent) -> list[str]:
+        """Whatever Stripe was told about."""
+        return [path.split("/")[3] for path in event.steps.values_list("path", flat=True)]
+
+
+def _held_already(organization: Organization, kind: Hold.Kind) -> str | None:
+    """That a hold of this kind is there, in a sentence saying whose; there is one of each kind at most."""
+    hold = organization.holds.filter(kind=kind, lifted_at=None).select_related("placed_by").first()
+    if hold is None:
+        return None
+    if hold.ends_at and hold.ends_at <= timezone.now():
+        return _(
+            "The last suspension of this kind ended a moment ago. Nothing was changed; try again in a minute."
+        )
+    return _(
+        "This organization is suspended for this already (%(kind)s), by %(who)s: “%(reason)s”. Nothing was changed."
+        " Lift that hold first, or choose another kind."
+    ) % {
+        "kind": kind.label.lower(),
+        "who": hold.placed_by.get_username() if hold.placed_by else _("the back office"),
+        "reason": hold.reason,
+    }
+
+
+def _lifts_at_once(organization: Organization, preview: SuspendPreview) -> str | None:
+    """Why a hold for non-payment would not last: it lifts by itself once nothing is overdue (billing/sync.py)."""
+    if not organization.stripe_customer_id:
+        return None
+    if organization.billing_issue_since is None:
+        return _(
+            "Nothing is overdue, so a suspension for non-payment would lift by itself at once. Choose another kind."
+        )
+    if preview.to_close:
+        return _(
+            "Once its open invoices are voided or written off nothing is overdue, and a suspension for non-payment"
+            " would lift by itself. Leave them to Stripe, or choose another kind."
+        )
+    return None
+
+
+def _billed(subscription: StripeObject) -> Billed:
+    is_paused = bool(subscription.get("pause_collection"))
+    pausing = pausing_event(subscription) if is_paused else None
+    return Billed(
+        id=subscription["id"],
+        renews_at=None if subscription.get("cancel_at") else period_end(subscription),
+        amount=recurring_amount(subscription),
+        currency=subscription["currency"],
+        is_paused=is_paused,
+        is_paused_by_us=is_paused and is_paused_by_suspension(subscription),
+        paused_by=(pausing.actor_label or "") if pausing else "",
+    )
+
+
+def _is_stopped_by(preview: SuspendPreview) -> bool:
+    """Whether this hold stops billing; where others paused everything before, it does not, and their pause stays."""
+    ours = [each for each in preview.subscriptions if each.is_paused_by_us or not each.is_paused]
+    return preview.stops_billing and bool(ours)
+
+
+def _closed_in_words(plan: dict[str, Any]) -> str:
+    kind = Hold.Kind(plan["kind"]).label.lower()
+    if plan["held_by"]:
+        return _("Suspended (%(kind)s); other holds had closed access before.") % {"kind": kind}
+    return ngettext(
+        "Suspended (%(kind)s): %(n)d member has lost access.",
+        "Suspended (%(kind)s): %(n)d members have lost access.",
+        plan["members"],
+    ) % {"kind": kind, "n": plan["members"]}
+
+
+def _invoice_in_words(invoice: dict[str, Any], decided: str, answer: dict[str, Any]) -> str:
+    words = {
+        "number": invoice["number"] or invoice["id"],
+        "sum": format_money(invoice["amount"], invoice["currency"]),
+    }
+    if "refused" in answer:
+        return _(
+            "Invoice %(number)s (%(sum)s) was not changed, because it is no longer open; it may have been paid"
+            " meanwhile. %(why)s"
+        ) % {**words, "why": answer["refused"]}
+    if decided == Invoices.VOID:
+        return _("Invoice %(number)s (%(sum)s) was voided.") % words
+    return _("Invoice %(number)s (%(sum)s) was written off.") % words
