@@ -156,9 +156,13 @@ class World:
         self.tables[obj["object"]].add(obj)
         self._journal.append(("insert", obj))
         self._fresh.add(obj["id"])
-        if self.clock_of(obj.get("customer")) or obj.get("test_clock"):
+        if self.clock_of(obj.get("customer")) or obj.get("test_clock") or self._hangs_on_clock(obj):
             self.clocked.add(obj["id"])
         return obj
+
+    def _hangs_on_clock(self, obj: Object) -> bool:
+        owners = (obj.get(name) for name in ("charge", "invoice", "source"))
+        return any(isinstance(owner, str) and owner in self.clocked for owner in owners)
 
     def update(self, obj: Object, **changes: Any) -> Object:
         """Change fields of an object; what was there before is kept for events and for going back."""

@@ -1,6 +1,7 @@
 """How subscriptions end: the last period, what is left behind, and what cannot begin again."""
 
 import pytest
+import stripe
 
 START = 1_767_225_600  # 2026-01-01
 DAY = 86_400
@@ -94,3 +95,73 @@ def test_a_trial_given_to_an_active_subscription_prorates_as_asked(
     items = api.invoice_items.list({"customer": subscription.customer, "pending": True}).data
     assert [item.amount for item in items] == [-10_000] * waiting
     assert preview.total == (-10_000 if credited else 20_000 - 10_000 * waiting)
+
+
+def test_a_subscription_that_ended_as_planned_still_says_so(sandbox, api, shop):
+    sandbox.clock(START)
+    planned, sudden = shop.subscription(1), shop.subscription(1)
+    for each in (planned, sudden):
+        api.subscriptions.update(each.id, {"cancel_at_period_end": True})
+    sandbox.clock(START + DAY)
+    api.subscriptions.cancel(sudden.id)
+    sandbox.clock(FEBRUARY)
+    ended = api.subscriptions.retrieve(planned.id)
+    assert (ended.status, ended.cancel_at_period_end, ended.cancel_at) == ("canceled", True, FEBRUARY)
+    ended = api.subscriptions.retrieve(sudden.id)
+    assert (ended.status, ended.cancel_at_period_end, ended.cancel_at) == ("canceled", False, None)
+
+
+def test_a_subscription_that_has_not_begun_changes_little_and_expires_when_it_is_cancelled(
+    sandbox, api, shop
+):
+    sandbox.clock(START)
+    subscription = shop.subscription(8, payment_behavior="default_incomplete")
+    item = {"id": subscription["items"].data[0].id, "quantity": 9}
+    for change in ({"items": [item]}, {"cancel_at_period_end": True}, {"trial_end": START + DAY}):
+        with pytest.raises(stripe.InvalidRequestError, match="incomplete"):
+            api.subscriptions.update(subscription.id, change)
+    named = api.subscriptions.update(subscription.id, {"metadata": {"order": "1"}})
+    assert (named.status, named.metadata.order) == ("incomplete", "1")
+    gone = api.subscriptions.cancel(subscription.id)
+    assert (gone.status, gone.canceled_at) == ("incomplete_expired", START)
+    assert api.invoices.retrieve(subscription.latest_invoice.id).status == "void"
+    assert api.events.list({"type": "customer.subscription.deleted"}).data == []
+    assert (
+        api.events.list({"type": "customer.subscription.updated"}).data[0].data.object.status == gone.status
+    )
+
+
+def test_a_year_instead_of_a_month_starts_over_in_classic_billing(sandbox, api, shop):
+    sandbox.clock(START)
+    yearly = shop.price(25_000, interval="year")
+    subscription = shop.subscription(8, billing_mode={"type": "classic"})
+    sandbox.clock(START + 31 * DAY // 2)
+    item = {"id": subscription["items"].data[0].id, "price": yearly.id, "quantity": 8}
+    for behavior in ("create_prorations", "none"):
+        details = {"items": [item], "proration_behavior": behavior}
+        wish = {"subscription": subscription.id, "subscription_details": details}
+        preview = api.invoices.create_preview(wish)
+        credit = [] if behavior == "none" else [-10_000]
+        assert [amount for _, amount in lines(preview)] == [*credit, 200_000]
+    changed = api.subscriptions.update(subscription.id, {"items": [item]})
+    assert changed.billing_cycle_anchor == START + 31 * DAY // 2
+    assert newest(api, subscription).total == 190_000
+
+
+def test_what_was_free_starts_over_in_classic_billing_when_it_costs(sandbox, api, shop):
+    sandbox.clock(START)
+    free, paid = shop.price(0), shop.price(2500)
+    subscription = shop.subscription(8, price=free, billing_mode={"type": "classic"})
+    sandbox.clock(START + 10 * DAY)
+    item = {"id": subscription["items"].data[0].id, "price": paid.id, "quantity": 8}
+    changed = api.subscriptions.update(subscription.id, {"items": [item]})
+    assert changed.billing_cycle_anchor == START + 10 * DAY
+    assert newest(api, subscription).amount_paid == 20_000
+
+
+def test_a_classic_trial_that_is_cut_short_credits_nothing(sandbox, api, shop):
+    sandbox.clock(START)
+    subscription = shop.subscription(8, billing_mode={"type": "classic"}, trial_period_days=14)
+    sandbox.clock(START + DAY)
+    api.subscriptions.update(subscription.id, {"trial_end": "now"})
+    assert [amount for _, amount in lines(newest(api, subscription))] == [20_000]

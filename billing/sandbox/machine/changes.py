@@ -15,9 +15,9 @@ from billing.sandbox.machine.cycle import (
 from billing.sandbox.machine.discounts import on_item, set_on_subscription
 from billing.sandbox.machine.ending import set_cancellation
 from billing.sandbox.machine.extras import add_items
-from billing.sandbox.machine.payments import finalize_and_collect, incomplete
+from billing.sandbox.machine.payments import finalize_and_collect, hold_back, incomplete
 from billing.sandbox.machine.pending import check, discard, hold, remember
-from billing.sandbox.machine.pricing import is_metered
+from billing.sandbox.machine.pricing import is_metered, price_amount
 from billing.sandbox.machine.proration import charge, credit
 from billing.sandbox.machine.signup import MOST_ITEMS, new_item, owned_method, priced
 from billing.sandbox.machine.status import ENDED
@@ -25,6 +25,7 @@ from billing.sandbox.params import merged
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
+WHILE_INCOMPLETE = frozenset("metadata default_payment_method payment_settings mode".split())
 PLAIN = ("days_until_due", "collection_method", "description")
 
 
@@ -39,7 +40,9 @@ def modify(world: World, subscription: Object, params: dict[str, Any]) -> Object
     invoice = apply(world, subscription, params)
     if behavior == "pending_if_incomplete":
         check(params)
-        if invoice is not None:
+        if invoice is not None and subscription["pause_collection"]:
+            collect(world, subscription, invoice, behavior)
+        elif invoice is not None:
             _collect_or_hold(world, subscription, invoice, was)
     elif invoice is not None:
         collect(world, subscription, invoice, behavior)
@@ -51,9 +54,15 @@ def modify(world: World, subscription: Object, params: dict[str, Any]) -> Object
 
 
 def check_changeable(subscription: Object, params: dict[str, Any]) -> None:
-    """An ended subscription takes only a few words more."""
+    """An ended subscription takes only a few words more, one that has not begun only a way to pay."""
     if subscription["status"] in ENDED and set(params) - {"cancellation_details", "metadata"}:
         raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
+    if subscription["status"] == "incomplete" and (wrong := sorted(set(params) - WHILE_INCOMPLETE)):
+        raise invalid(
+            "You can only update the metadata and the payment method of a subscription that is `incomplete`; "
+            f"`{wrong[0]}` cannot be updated.",
+            param=wrong[0],
+        )
     if subscription["schedule"] and {"cancel_at", "cancel_at_period_end"} & set(params):
         raise invalid(
             f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
@@ -66,7 +75,7 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     now = world.now_of(subscription["customer"])
     at = params.get("proration_date") or now
     behavior = params.get("proration_behavior", "create_prorations")
-    trial = ""
+    trial, prorates = "", behavior if subscription["status"] != "trialing" else "none"
     _set_fields(world, subscription, params, now)
     if "discounts" in params:
         set_on_subscription(world, subscription, params["discounts"])
@@ -82,7 +91,7 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
                 "Cannot specify a proration_date outside of the current billing period.",
                 param="proration_date",
             )
-    changed = _change_items(world, subscription, params.get("items") or [], behavior, at, reset) or trial
+    changed = _change_items(world, subscription, params.get("items") or [], prorates, at, reset) or trial
     reset |= changed == "reset"
     if extras := params.get("add_invoice_items"):
         add_items(world, subscription, extras)
@@ -90,14 +99,20 @@ def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object 
     if set_cancellation(world, subscription, params):
         changed = changed or "changed"
     if reset:
-        return start_over(world, subscription, behavior, at)
+        return start_over(world, subscription)
     if behavior == "always_invoice" and changed:
-        return invoice_pending(world, subscription, reason="subscription_update", collect=False)
+        return invoice_pending(world, subscription, reason="subscription_update")
     return None
 
 
 def collect(world: World, subscription: Object, invoice: Object, behavior: str) -> None:
-    """Finalise and charge an update's invoice; a failure leaves the subscription past due or undoes the update."""
+    """Finalise and charge an update's invoice; a failure leaves the subscription past due or undoes the update.
+
+    While collection is paused nothing is charged.
+    """
+    if pause := subscription["pause_collection"]:
+        hold_back(world, invoice, pause["behavior"])
+        return
     said = finalize_and_collect(world, invoice, attempt_it=behavior != "default_incomplete")
     if said and behavior == "error_if_incomplete":
         raise incomplete(said)
@@ -131,6 +146,8 @@ def _set_fields(world: World, subscription: Object, params: dict[str, Any], now:
         pause = params["pause_collection"]
         changes["pause_collection"] = {"resumes_at": None, **pause} if pause else None
         if pause and (resumes := pause.get("resumes_at")):
+            if resumes <= now:
+                raise invalid("resumes_at must be in the future.", param="pause_collection[resumes_at]")
             world.schedule(resumes, "resume_collection", subscription["id"], subscription["test_clock"])
     if details := params.get("cancellation_details"):
         changes["cancellation_details"] = {**subscription["cancellation_details"], **details}
@@ -178,10 +195,12 @@ def _set_trial(world: World, subscription: Object, trial_end: Any, behavior: str
 def _change_items(
     world: World, subscription: Object, given: list[dict[str, Any]], behavior: str, at: int, reset: bool
 ) -> str:
-    """Apply item changes; '' for nothing prorated, 'changed', or 'reset' when billing starts over by it."""
+    """Apply item changes; '' for nothing prorated, 'changed', or 'reset' when billing starts over by it.
+
+    When it starts over, by that or because of `reset`, the unused rest of everything there was is credited.
+    """
     outcome = ""
     items = list(items_of(subscription))
-    prorating = behavior != "none" and subscription["status"] != "trialing" and not reset
     differing: list[tuple[Object, Object | None]] = []
     for index, change in enumerate(given):
         param = f"items[{index}]"
@@ -209,9 +228,12 @@ def _change_items(
         raise invalid("A subscription must have at least one active item.", param="items")
     if len(items) > MOST_ITEMS or len({item["price"]["id"] for item in items}) < len(items):
         raise invalid("Cannot add multiple subscription items with the same price.", param="items")
+    restarts = _restarts(world, subscription, items)
+    for item in items_of(subscription) if (reset or restarts) and behavior != "none" else []:
+        credit(world, subscription, item, at)
     set_items(world, subscription, items)
     for was, becomes in differing:
-        if prorating:
+        if behavior != "none" and not reset and not restarts:
             if was is not becomes:
                 credit(world, subscription, was, at)
             if becomes is not None:
@@ -219,15 +241,21 @@ def _change_items(
             outcome = "changed"
         if becomes is None:
             world.note(was["id"], debits=[])
-        elif _restarts(subscription, was, becomes):
-            outcome = "reset"
-    return outcome
+    return "reset" if restarts else outcome
 
 
-def _restarts(subscription: Object, old: Object, new: Object) -> bool:
-    """Classic billing starts over when the interval changes."""
-    classic = subscription["billing_mode"]["type"] == "classic"
-    return classic and _interval(old["price"]) != _interval(new["price"])
+def _restarts(world: World, subscription: Object, items: list[Object]) -> bool:
+    """Classic billing starts over when an item's interval changes, and when what was free comes to cost."""
+    if subscription["billing_mode"]["type"] != "classic" or subscription["status"] == "trialing":
+        return False
+    old = {item["id"]: item for item in items_of(subscription)}
+    kept = [(old[item["id"]], item) for item in items if item["id"] in old]
+    longer = any(_interval(was["price"]) != _interval(item["price"]) for was, item in kept)
+    return longer or (_free(world, items_of(subscription)) and not _free(world, items))
+
+
+def _free(world: World, items: list[Object]) -> bool:
+    return all(price_amount(world, item["price"], item.get("quantity", 0)) == 0 for item in items)
 
 
 def _interval(price: Object) -> tuple[str, int]:
@@ -291,16 +319,14 @@ def _same_currency(subscription: Object, price: Object, param: str) -> None:
         )
 
 
-def start_over(world: World, subscription: Object, behavior: str, at: int | None = None) -> Object:
-    """A new billing period from now on: the rest unused `at` a moment is credited, the whole new period is drafted."""
+def start_over(world: World, subscription: Object) -> Object:
+    """A new billing period from now on, and the draft of it and of what is pending."""
     now = world.now_of(subscription["customer"])
     old = items_of(subscription)
     start = min(item["current_period_start"] for item in old)
     world.update(subscription, billing_cycle_anchor=now)
     items = []
     for item in old:
-        if behavior != "none":
-            credit(world, subscription, item, at or now)
         world.note(item["id"], began=None, cut=None)
         end = next_end(subscription, item["price"], now)
         items.append({**item, "current_period_start": now, "current_period_end": end})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from billing.sandbox.machine.invoices import HOUR, draft
 from billing.sandbox.machine.lines import pending_items, set_lines, sweep
-from billing.sandbox.machine.payments import finalize_and_collect, method_for
+from billing.sandbox.machine.payments import finalize_and_collect, hold_back, method_for
 from billing.sandbox.machine.proration import credit
 from billing.sandbox.machine.status import ENDED, end
 from billing.sandbox.machine.stub import period_lines, shortened
@@ -92,6 +92,7 @@ def renew(world: World, id: str) -> None:
         world.update(invoice, auto_advance=False)
     else:
         world.update(invoice, automatically_finalizes_at=at)
+        world.note(invoice["id"], paused=paused and paused["behavior"])
         if invoice["collection_method"] == "charge_automatically":
             world.update(invoice, next_payment_attempt=at)
         world.schedule(at, "finalize_invoice", invoice["id"], subscription["test_clock"])
@@ -172,14 +173,17 @@ def finish(world: World, subscription: Object) -> None:
     """The cancellation that was asked for arrives; what is pending is still collected."""
     credit_rest(world, subscription)
     reason = subscription["cancellation_details"]["reason"] or "cancellation_requested"
+    pause = subscription["pause_collection"]
     end(world, subscription, reason=reason)
-    invoice_pending(world, subscription, reason="subscription_cycle")
+    invoice = invoice_pending(world, subscription, reason="subscription_cycle")
+    if invoice and pause:
+        hold_back(world, invoice, pause["behavior"])
+    elif invoice:
+        finalize_and_collect(world, invoice)
 
 
-def invoice_pending(
-    world: World, subscription: Object, *, reason: str, collect: bool = True
-) -> Object | None:
-    """Invoice what is pending for a subscription, now; nothing when nothing is."""
+def invoice_pending(world: World, subscription: Object, *, reason: str) -> Object | None:
+    """A draft of what is pending for a subscription, now; nothing when nothing is."""
     customer = world.get("customer", subscription["customer"])
     pending = pending_items(world, customer["id"], subscription["id"])
     if not pending:
@@ -198,6 +202,4 @@ def invoice_pending(
     world.emit("invoice.created", invoice)
     if subscription["status"] in ENDED:
         world.update(invoice, auto_advance=False)
-    if collect:
-        finalize_and_collect(world, invoice)
     return invoice

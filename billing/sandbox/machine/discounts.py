@@ -116,6 +116,8 @@ def _redeem(
             world.update(counted, times_redeemed=times)
             if counted["max_redemptions"] and times >= counted["max_redemptions"]:
                 world.update(counted, **{"valid" if counted is coupon else "active": False})
+    if not coupon["valid"]:
+        end_codes(world, coupon["id"])
     world.emit("customer.discount.created", made)
     if end:
         world.schedule(end, "end_discount", made["id"], world.clock_of(customer["id"]))
@@ -260,6 +262,14 @@ def end_coupon(world: World, id: str) -> None:
     coupon = world.find("coupon", id)
     if coupon and coupon["redeem_by"] and coupon["redeem_by"] <= world.now():
         world.update(coupon, valid=False)
+        end_codes(world, id)
+
+
+def end_codes(world: World, coupon: str) -> None:
+    """A coupon that is no longer valid takes its promotion codes along."""
+    for code in world.tables["promotion_code"].objects.values():
+        if code["active"] and code["promotion"]["coupon"] == coupon:
+            world.update(code, active=False)
 
 
 @job("end_promotion_code")

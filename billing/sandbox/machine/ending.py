@@ -8,7 +8,7 @@ from billing.sandbox.machine.lines import pending_items
 from billing.sandbox.machine.payments import finalize_and_collect
 from billing.sandbox.machine.proration import charge, credit
 from billing.sandbox.machine.signup import end_wanted
-from billing.sandbox.machine.status import ENDED, end
+from billing.sandbox.machine.status import ENDED, end, expire
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
@@ -88,6 +88,9 @@ def cancel_now(
         raise invalid(
             f"No such subscription: '{subscription['id']}'", param="id", code="resource_missing", status=404
         )
+    if subscription["status"] == "incomplete":
+        expire(world, subscription)
+        return subscription
     now = world.now_of(subscription["customer"])
     if prorate and subscription["status"] != "trialing":
         for item in items_of(subscription):
@@ -96,11 +99,7 @@ def cancel_now(
         drop_prorations(world, subscription)
     if details:
         world.update(subscription, cancellation_details={**subscription["cancellation_details"], **details})
-    invoice = (
-        invoice_pending(world, subscription, reason="subscription_update", collect=False)
-        if invoice_now
-        else None
-    )
+    invoice = invoice_pending(world, subscription, reason="subscription_update") if invoice_now else None
     end(world, subscription, reason="cancellation_requested")
     if invoice is not None:
         said: ApiError | None = finalize_and_collect(world, invoice)

@@ -35,7 +35,7 @@ def take_up(world: World, subscription: Object, params: dict[str, Any]) -> Objec
         raise invalid("Only subscriptions with `collection_method=charge_automatically` can be resumed.")
     world.update(subscription, status="active")
     if params.get("billing_cycle_anchor", "now") == "now":
-        return start_over(world, subscription, "none")
+        return start_over(world, subscription)
     now = world.now_of(subscription["customer"])
     behavior = params.get("proration_behavior", "create_prorations")
     items = []
@@ -51,4 +51,4 @@ def take_up(world: World, subscription: Object, params: dict[str, Any]) -> Objec
             charge(world, subscription, item, params.get("proration_date") or now)
     if behavior != "always_invoice":
         return None
-    return invoice_pending(world, subscription, reason="subscription_update", collect=False)
+    return invoice_pending(world, subscription, reason="subscription_update")

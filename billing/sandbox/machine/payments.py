@@ -252,19 +252,25 @@ def incomplete(said: ApiError) -> ApiError:
 
 @job("finalize_invoice")
 def finalize_due(world: World, id: str) -> None:
-    """An hour after its draft, a renewal's invoice is finalised and charged, unless collection is paused."""
+    """An hour after its draft, an invoice is finalised and charged, unless collection was paused when it was made."""
     invoice = world.find("invoice", id)
     if not invoice or invoice["status"] != "draft" or not invoice["auto_advance"]:
         return
-    subscription = subscription_of(world, invoice)
-    pause = subscription["pause_collection"] if subscription else None
-    if not pause:
+    if behavior := world.side.get(id, {}).get("paused"):
+        hold_back(world, invoice, behavior)
+    else:
         finalize_and_collect(world, invoice)
+
+
+def hold_back(world: World, invoice: Object, behavior: str) -> None:
+    """What becomes of an invoice that is made while collection is paused: a draft, void, or uncollectible."""
+    if behavior == "keep_as_draft":
+        world.update(invoice, auto_advance=False)
         return
     finalize(world, invoice)
     if invoice["amount_due"] == 0:
         settle(world, invoice, attempted=True)
-    elif pause["behavior"] == "void":
+    elif behavior == "void":
         void(world, invoice)
     else:
         mark_uncollectible(world, invoice)

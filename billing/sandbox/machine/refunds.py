@@ -171,8 +171,8 @@ def _ask_where(world: World, made: Object) -> Object:
 
 
 def cancel(world: World, made: Object) -> Object:
-    """Stop a refund that has not gone through."""
-    if made["status"] not in ("pending", "requires_action"):
+    """Stop a refund that waits for the customer."""
+    if made["status"] != "requires_action":
         raise invalid(f"Refund {made['id']} cannot be canceled because its status is {made['status']}.")
     return become(world, made, "canceled")
 

@@ -59,13 +59,14 @@ def set_delinquent(world: World, customer: Object) -> None:
 def end(world: World, subscription: Object, *, reason: str, status: str = "canceled") -> None:
     """The subscription is over; its open and draft invoices are left as they are but no longer chased."""
     now = world.now_of(subscription["customer"])
+    planned = subscription["cancel_at"] is not None and subscription["cancel_at"] <= now
     world.update(
         subscription,
         status=status,
         ended_at=now,
         canceled_at=subscription["canceled_at"] or now,
-        cancel_at=None if status == "canceled" else subscription["cancel_at"],
-        cancel_at_period_end=False,
+        cancel_at=subscription["cancel_at"] if planned else None,
+        cancel_at_period_end=planned and subscription["cancel_at_period_end"],
         pause_collection=None,
         pending_update=None,
         cancellation_details={**subscription["cancellation_details"], "reason": reason},

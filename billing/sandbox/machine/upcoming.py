@@ -11,7 +11,7 @@ from billing.sandbox.world import World, job
 def upcoming(world: World, id: str) -> None:
     """Show what the next renewal will ask, unless the notice is out of date, unwanted, or about a sent invoice."""
     subscription = world.find("subscription", id)
-    if not subscription or subscription["status"] not in RENEWING:
+    if not subscription or subscription["status"] not in RENEWING or subscription["pause_collection"]:
         return
     if subscription["collection_method"] != "charge_automatically" or not items_of(subscription):
         return

@@ -6,6 +6,7 @@ from billing.sandbox.errors import malformed
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE_BY_TIME, page
+from billing.sandbox.machine.discounts import end_codes
 from billing.sandbox.params import (
     choice,
     decimal,
@@ -139,6 +140,7 @@ def delete_coupon(call: Call) -> Object:
     """Nobody can redeem it any more; the discounts that came of it stay."""
     world, coupon = call.world, call.find("coupon")
     world.note(coupon["id"], coupon={**coupon, "valid": False})
+    end_codes(world, coupon["id"])
     world.emit("coupon.deleted", coupon)
     return world.remove(coupon)
 

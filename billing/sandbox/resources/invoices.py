@@ -61,7 +61,7 @@ def create_invoice(call: Call) -> Object:
     world, params = call.world, dict(call.params)
     if id := params.pop("subscription", None):
         subscription = world.get("subscription", id, param="subscription")
-        made = invoice_pending(world, subscription, reason="manual", collect=False)
+        made = invoice_pending(world, subscription, reason="manual")
         if made is None:
             raise invalid("Nothing to invoice for subscription", code="invoice_no_subscription_line_items")
         return change_draft(world, made, {key: params[key] for key in FIELDS if key in params})
