@@ -7,6 +7,7 @@ from procrastinate.contrib.django import app
 
 from billing import budget, inbox, sync
 from billing.bulk import jobs, rows
+from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.sweeper import settle_pending
 
 MAINTENANCE_QUEUE = "maintenance"
@@ -39,6 +40,18 @@ EVERY_TEN_SECONDS = "* * * * * */10"
 def settle_operations(timestamp: int) -> None:
     """Every ten seconds: bring operations of unknown outcome to their truth."""
     settle_pending()
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="billing.tasks.lift_ended_holds",
+    queue=OPERATIONS_QUEUE,
+    queueing_lock="lift_ended_holds",
+    pass_context=False,
+)
+def lift_ended_holds(timestamp: int) -> None:
+    """Every minute: lift holds whose end has come, and have Stripe bill again where they had stopped it."""
+    lift_ended()
 
 
 @app.task(name=jobs.TASK, queue=jobs.QUEUE, priority=jobs.PRIORITY)
