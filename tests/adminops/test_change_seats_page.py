@@ -54,6 +54,7 @@ def url(organization: Organization) -> str:
 def answers(seats: Any = 12, **more: str) -> dict[str, str]:
     return {
         "seats": str(seats),
+        "when": "now",
         "proration": "create_prorations",
         "reason": "new hires",
         "ticket": "4711",
