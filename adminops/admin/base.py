@@ -7,13 +7,21 @@ from typing import Any
 
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 
-from adminops.actions import ACTIONS
+from adminops.actions import ACTIONS, StaffAction
+from adminops.pages.bulk import (
+    BulkPage,
+    bulk_url_name,
+    bulk_view,
+    can_be_done_to_many,
+    refuse_those_who_may_not,
+)
 from adminops.pages.operation import operation_view
+from billing.bulk.jobs import ROWS_PER_JOB
 
 
 class BackOfficeAdmin(ModelAdmin):
@@ -27,12 +35,50 @@ class BackOfficeAdmin(ModelAdmin):
     list_per_page = 50
     empty_value_display = "–"
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """What may be done to many, from the registry; what this person may not is not even named."""
+        return {
+            action.name: (partial(_on_many, action=action), action.name, action.label)
+            for action in self._actions_on_many()
+            if request.user.has_perm(action.permission)
+        }
+
+    def _actions_on_many(self) -> list[StaffAction]:
+        return [action for action in ACTIONS if can_be_done_to_many(action, self.opts.label_lower)]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        for action in self._actions_on_many():
+            if request.method == "POST" and action.name in request.POST.getlist("action"):
+                refuse_those_who_may_not(request, action)
+        return super().changelist_view(request, extra_context)
+
+    def get_urls(self) -> list[URLPattern]:
+        on_many = [
+            path(
+                f"bulk/{action.path}/",
+                self.admin_site.admin_view(partial(bulk_view, action=action)),
+                name=bulk_url_name(action),
+            )
+            for action in self._actions_on_many()
+        ]
+        urls: list[URLPattern] = [*on_many, *super().get_urls()]
+        return urls
+
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """An unfiltered list shows all there is; without this the theme offers to "show all" of it."""
         changelist = super().get_changelist_instance(request)
         if not changelist.has_active_filters and not changelist.query:
             changelist.full_result_count = changelist.result_count
         return changelist
+
+
+def _on_many(
+    model_admin: BackOfficeAdmin, request: HttpRequest, queryset: QuerySet[Any], action: StaffAction
+) -> HttpResponse:
+    """From the list, with what was ticked, to the page that does an action to many."""
+    # One more than may be, so that it is noticed; "all 100,000" need not be read for that.
+    keys = queryset.values_list("pk", flat=True)[: ROWS_PER_JOB + 1]
+    return BulkPage(action, request, [str(key) for key in keys]).show()
 
 
 class ReadOnlyAdmin(BackOfficeAdmin):

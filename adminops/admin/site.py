@@ -56,9 +56,9 @@ def script(request: HttpRequest) -> str:
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar. A page that this person may not see is not in it."""
 
-    def item(title: str | Promise, icon: str, model: str) -> dict[str, Any]:
+    def item(title: str | Promise, icon: str, model: str, sees: str = "") -> dict[str, Any]:
         app_label, name = model.split(".")
-        permission = f"{app_label}.view_{name}"
+        permission = sees or f"{app_label}.view_{name}"
         change = f"{app_label}.change_{name}"
         return {
             "title": title,
@@ -82,7 +82,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         },
         {
             "title": _("Billing"),
-            "items": [item(_("Subscription events"), "history", "billing.subscriptionevent")],
+            "items": [
+                item(_("Subscription events"), "history", "billing.subscriptionevent"),
+                item(_("Bulk jobs"), "checklist", "billing.bulkjob", sees="billing.view_subscriptionevent"),
+            ],
         },
         {
             "title": _("Stripe mirror"),

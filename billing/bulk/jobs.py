@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
+from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from procrastinate.contrib.django import app
@@ -112,7 +113,7 @@ def start(
     if not shown:
         raise OperationRefused(_("There is nothing to be done to any of them. Nothing was changed."))
     if len(shown) > ROWS_PER_JOB:
-        raise OperationRefused(too_many(len(shown)))
+        raise OperationRefused(too_many())
     made = plan(kind, list(shown), asked)
     with transaction.atomic():
         job, is_new = BulkJob.objects.get_or_create(
@@ -130,12 +131,12 @@ def start(
     return job
 
 
-def too_many(count: int) -> str:
-    """That so many cannot be done at once, and what to do."""
+def too_many() -> str:
+    """That there are more than can be done at once, and what to do."""
     return _(
-        "You chose %(count)s, and %(most)s can be done at a time. Nothing was changed; choose fewer, for instance with"
-        " the list's filters."
-    ) % {"count": count, "most": ROWS_PER_JOB}
+        "You chose more than %(most)s, which is as many as can be done at a time. Nothing was changed; choose"
+        " fewer, for instance with the list's filters."
+    ) % {"most": formats.number_format(ROWS_PER_JOB, force_grouping=True)}
 
 
 def queue(row_ids: Iterable[int]) -> None:
@@ -198,13 +199,18 @@ def with_outcomes(rows: QuerySet[BulkRow]) -> QuerySet[Any]:
 
 def counts(job: BulkJob) -> dict[Outcome, int]:
     """How many rows of a job had which outcome."""
-    found = (
-        with_outcomes(BulkRow.objects.filter(job=job).order_by())
-        .values("outcome")
-        .annotate(count=Count("pk"))
-        .values_list("outcome", "count")
-    )
-    return {Outcome(outcome): count for outcome, count in found}
+    return counts_of([job])[job.pk]
+
+
+def counts_of(several: Sequence[BulkJob]) -> dict[int, dict[Outcome, int]]:
+    """How many rows had which outcome, by the key of the job."""
+    found: dict[int, dict[Outcome, int]] = {job.pk: {} for job in several}
+    rows = with_outcomes(BulkRow.objects.filter(job__in=several).order_by())
+    for job_id, outcome, count in (
+        rows.values("job_id", "outcome").annotate(count=Count("pk")).values_list("job_id", "outcome", "count")
+    ):
+        found[job_id][Outcome(outcome)] = count
+    return found
 
 
 def retriable(job: BulkJob) -> list[str]:

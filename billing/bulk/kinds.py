@@ -39,6 +39,8 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
 
     type: ClassVar[str]
     """The operation's, in `OPERATIONS`."""
+    ticked_in: ClassVar[str]
+    """Of which model's list, as `app_label.model_name`."""
 
     @property
     def operation(self) -> AnyOperation:
@@ -71,6 +73,8 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
 
 class OrganizationsKind[ChoicesT: Choices, PreviewT: Preview](BulkKind[Organization, ChoicesT, PreviewT]):
     """An operation on many organizations, ticked in their list."""
+
+    ticked_in = "organizations.organization"
 
     def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
         found = Organization.objects.in_bulk([int(key) for key in keys])

@@ -22,10 +22,12 @@ document.addEventListener("alpine:initialized", () => {
     });
 });
 
-// What Stripe tells of an act arrives a moment after it, so the page that shows the act looks again for a while.
+// What Stripe tells of an act arrives a moment after it, so the page that shows the act looks again for a while. A page
+// that says how often looks until it says so no more.
 function lookAgain() {
     const PAUSE_MS = 800;
-    let left = 60;
+    const howOften = Number(document.querySelector("[data-look-again]").dataset.lookAgain);
+    let left = howOften || 60;
     const timer = setInterval(async () => {
         if (document.hidden) {
             return;
@@ -40,6 +42,9 @@ function lookAgain() {
             fresh = response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
         } catch {
             return; // the server is away for a moment; the next look will tell
+        }
+        if (howOften && fresh && !fresh.querySelector("[data-look-again]")) {
+            clearInterval(timer);
         }
         document.querySelectorAll("[data-part]").forEach((part) => {
             const now = fresh?.getElementById(part.id);

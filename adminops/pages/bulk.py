@@ -1,0 +1,256 @@
+"""The page that does one operation to many: ask, show what will happen to each, start exactly that.
+
+Nothing changes before the confirmation, and nothing here asks Stripe: a row is shown from our own rows, and held
+against Stripe's when its turn comes (`billing.bulk`). What was ticked, and what was shown of it, travels as signed
+tokens bound to the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from adminops import denials, limits
+from adminops.pages.bulk_forms import FORMS, BulkForm
+from adminops.pages.operation import LIMITED
+from billing.bulk import jobs
+from billing.bulk.jobs import Plan
+from billing.bulk.kinds import KINDS, BulkKind
+from billing.errors import OperationRefused, PreviewOutdated
+from billing.stripe_api import configuration_problem
+
+if TYPE_CHECKING:
+    from adminops.actions import StaffAction
+
+TEMPLATE = "adminops/bulk.html"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a person was shown, and agreed to by sending it back."""
+
+    id_: UUID
+    asked: dict[str, Any]
+    rows: dict[str, str]
+    """Digest by key of what was ticked."""
+
+
+def can_be_done_to_many(action: StaffAction, model_label: str) -> bool:
+    """Whether the list of a model (`app_label.model_name`) has this action."""
+    return action.name in FORMS and KINDS[action.name].ticked_in == model_label
+
+
+class BulkPage:
+    """One request to the page of one operation on many."""
+
+    def __init__(self, action: StaffAction, request: HttpRequest, keys: Sequence[str] = ()) -> None:
+        self.action = action
+        self.request = request
+        self.kind: BulkKind[Any, Any, Any] = KINDS[action.name]
+        self.keys = list(keys)
+        self.salt = f"adminops.bulk.{action.name}"
+
+    @property
+    def list_url(self) -> str:
+        """The list in which the rows were ticked."""
+        return list_url(self.kind)
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why nothing of the kind can be done just now."""
+        if len(self.keys) > jobs.ROWS_PER_JOB:
+            return jobs.too_many()
+        return configuration_problem() if self.action.operation.calls_stripe else None
+
+    def respond(self) -> HttpResponse:
+        """The answer to a request of the page's own form."""
+        if self.request.method != "POST":
+            return self.back(_("Tick the rows in the list first, then choose “%(what)s”."))
+        try:
+            self.keys = self.loads("chosen")["keys"]
+        except signing.BadSignature:
+            return self.back(_("Nothing was changed. Tick the rows again."))
+        form = self.form(self.request.POST)
+        if self.request.POST.get("step") == "apply":
+            return self.apply(form)
+        # What will happen may be asked for before a reason is written.
+        form.errors.pop("reason", None)
+        return self.previewed(form)
+
+    def form(self, data: Any = None) -> BulkForm:
+        """What is asked once for all, empty or with what was typed."""
+        return FORMS[self.action.name](data)
+
+    def back(self, why: str) -> HttpResponse:
+        """To the list, saying why."""
+        messages.warning(self.request, why % {"what": self.action.label} if "%(" in why else why)
+        return HttpResponseRedirect(self.list_url)
+
+    # -- showing ----------------------------------------------------------------------------------------
+
+    def show(self, form: BulkForm | None = None, **context: Any) -> HttpResponse:
+        """The page: the form, and what will happen to each once that is known."""
+        count = len(self.keys)
+        return TemplateResponse(
+            self.request,
+            TEMPLATE,
+            {
+                **self.frame(),
+                "form": form or self.form(),
+                "refusal": self.problem,
+                "count": ngettext("%(n)d chosen", "%(n)d chosen", count) % {"n": count},
+                "chosen": signing.dumps(
+                    {"keys": self.keys, "user": self.request.user.pk}, salt=self.salt, compress=True
+                ),
+                "form_url": bulk_url(self.action),
+                **context,
+            },
+        )
+
+    def frame(self) -> dict[str, Any]:
+        """What the frame around the page needs."""
+        return {
+            **admin.site.each_context(self.request),
+            "title": str(self.action.label),
+            "subtitle": None,
+            "action": self.action,
+            "back_url": self.list_url,
+        }
+
+    def previewed(self, form: BulkForm, notice: str = "") -> HttpResponse:
+        """The page with what will happen to each."""
+        if self.problem or form.errors:
+            return self.show(form)
+        planned = jobs.plan(self.kind, self.keys, form.asked())
+        return self.show(
+            form,
+            plan=planned,
+            notice=notice,
+            token=self.token(planned, form.asked()),
+            confirm_label=_("%(what)s: %(n)d of %(all)d")
+            % {"what": self.action.label, "n": len(planned.rows), "all": len(self.keys)},
+            valid_minutes=settings.PREVIEW_MAX_AGE_SECONDS // 60,
+        )
+
+    # -- starting ---------------------------------------------------------------------------------------
+
+    def token(self, planned: Plan, asked: dict[str, Any]) -> str:
+        """What was shown, to whom, signed."""
+        return signing.dumps(
+            {
+                "id": str(uuid4()),
+                "asked": asked,
+                "rows": {row.selected.key: row.digest for row in planned.rows},
+                "user": self.request.user.pk,
+            },
+            salt=self.salt,
+            compress=True,
+        )
+
+    def loads(self, name: str, max_age: int | None = None) -> dict[str, Any]:
+        """A token of ours that came back. Raises BadSignature where it is none of this person's."""
+        token: dict[str, Any] = signing.loads(
+            self.request.POST.get(name, ""), salt=self.salt, max_age=max_age
+        )
+        if token["user"] != self.request.user.pk:
+            raise signing.BadSignature
+        return token
+
+    def agreed(self) -> Shown:
+        """What the person agreed to. Raises PreviewOutdated with what to say."""
+        try:
+            token = self.loads("token", settings.PREVIEW_MAX_AGE_SECONDS)
+            return Shown(UUID(token["id"]), token["asked"], token["rows"])
+        except signing.SignatureExpired:
+            raise PreviewOutdated(
+                _("This was shown more than %(minutes)d minutes ago. Nothing was changed; here it is anew.")
+                % {"minutes": settings.PREVIEW_MAX_AGE_SECONDS // 60}
+            ) from None
+        except (signing.BadSignature, KeyError, ValueError):
+            raise PreviewOutdated(
+                _("Nothing was changed. Please look at what will happen, then confirm.")
+            ) from None
+
+    def apply(self, form: BulkForm) -> HttpResponse:
+        """Start what was agreed to, or show anew what would happen. Counts once, however many rows there are."""
+        usage = limits.count(self.request, group=self.action.name, rate=self.action.rate)
+        if usage.exceeded:
+            return self.limited(usage)
+        if self.problem or not form.is_valid():
+            return self.previewed(form)
+        try:
+            shown = self.agreed()
+            if shown.asked != form.asked():
+                raise PreviewOutdated(
+                    _("You changed the form after this was shown. Nothing was changed; here it is anew.")
+                )
+            job = jobs.start(
+                self.kind,
+                id_=shown.id_,
+                shown=shown.rows,
+                asked=shown.asked,
+                actor=cast(Any, self.request.user),
+                reason=form.cleaned_data["reason"],
+                ticket=form.cleaned_data["ticket"],
+            )
+        except OperationRefused as refusal:
+            return self.previewed(form, str(refusal.message))
+        messages.success(self.request, _("It has begun. You may leave this page; the work goes on."))
+        return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
+
+    def limited(self, usage: limits.Usage) -> HttpResponse:
+        """Too many in a minute: nothing was done, and when to try again."""
+        response = TemplateResponse(
+            self.request,
+            LIMITED,
+            {
+                **self.frame(),
+                "name": ngettext("%(n)d chosen", "%(n)d chosen", len(self.keys)) % {"n": len(self.keys)},
+                "usage": usage,
+                "again_url": self.list_url,
+            },
+            status=429,
+        )
+        response.headers["Retry-After"] = str(usage.seconds_left)
+        return response
+
+
+def list_url(kind: BulkKind[Any, Any, Any]) -> str:
+    """The list in which the rows of this kind are ticked."""
+    return reverse("admin:{}_{}_changelist".format(*kind.ticked_in.split(".")))
+
+
+def bulk_url_name(action: StaffAction) -> str:
+    """The name of the address at which an action is done to many."""
+    return "{}_{}_bulk_{}".format(*KINDS[action.name].ticked_in.split("."), action.name)
+
+
+def bulk_url(action: StaffAction) -> str:
+    """The address at which an action is done to many."""
+    return reverse(f"admin:{bulk_url_name(action)}")
+
+
+def refuse_those_who_may_not(request: HttpRequest, action: StaffAction) -> None:
+    """Write down who tried, and raise PermissionDenied, unless they may."""
+    if not request.user.has_perm(action.permission):
+        denials.record(request.user, action.operation, None)
+        raise PermissionDenied
+
+
+def bulk_view(request: HttpRequest, action: StaffAction) -> HttpResponse:
+    """The page of an action on many, after its rows were ticked."""
+    refuse_those_who_may_not(request, action)
+    return BulkPage(action, request).respond()

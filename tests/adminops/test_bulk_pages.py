@@ -1,0 +1,346 @@
+"""One operation on many, over HTTP: ticked in a list, shown row by row, started once, watched and stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Page as Browser
+from playwright.sync_api import expect
+from pytest_django.live_server_helper import LiveServer
+
+from adminops.pages.bulk_forms import FORMS
+from adminops.pages.spreadsheet import safe_cell
+from billing.bulk import jobs, rows
+from billing.bulk.kinds import KINDS
+from billing.models import BulkJob, BulkRow, SubscriptionEvent
+from billing.operations import OPERATIONS
+from organizations.models import Organization
+from tests.adminops.pages import Page, Response
+from tests.conftest import Sandbox
+from tests.factories import StaffFactory
+from tests.stripe_world import World, make_customer, make_organization, make_price, seats_at_stripe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PERMISSIONS = ["organizations.view_organization", "organizations.change_seats"]
+LIST = "/admin/organizations/organization/"
+BULK = f"{LIST}bulk/seats/"
+
+
+@pytest.fixture
+def worlds(sandbox: Sandbox) -> list[World]:
+    price = make_price(sandbox.client)
+    return [make_customer(sandbox, seats=seats, price=price) for seats in (8, 9, 12)]
+
+
+@pytest.fixture
+def organizations(worlds: list[World]) -> list[Organization]:
+    return [
+        make_organization(world, name=name)
+        for world, name in zip(worlds, ("=Acme", "Bolt", "Crux"), strict=True)
+    ]
+
+
+def login(*permissions: str) -> Client:
+    client = Client()
+    client.force_login(StaffFactory(permissions=list(permissions or PERMISSIONS)))
+    return client
+
+
+@pytest.fixture
+def colleague() -> Client:
+    return login()
+
+
+def tick(client: Client, organizations: list[Organization], **more: Any) -> Response:
+    return client.post(
+        LIST,
+        {
+            "action": "change_seats",
+            "index": "0",
+            "select_across": "0",
+            "_selected_action": [each.pk for each in organizations],
+            **more,
+        },
+    )
+
+
+def hidden(response: Response, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]+)"', response.content.decode())
+    assert found, Page(response).text
+    return found[1]
+
+
+def answers(**more: Any) -> dict[str, Any]:
+    return {"how": "to", "seats": "12", "proration": "create_prorations", "reason": "new contract", **more}
+
+
+def preview(client: Client, organizations: list[Organization], **more: Any) -> Response:
+    chosen = hidden(tick(client, organizations), "chosen")
+    response = client.post(BULK, {**answers(**more), "chosen": chosen, "step": "preview"})
+    assert response.status_code == 200
+    return response
+
+
+def confirm(client: Client, shown: Response, **more: Any) -> Response:
+    tokens = {name: hidden(shown, name) for name in ("chosen", "token")}
+    return client.post(BULK, {**answers(), **tokens, "step": "apply", **more})
+
+
+def started(client: Client, organizations: list[Organization]) -> BulkJob:
+    assert confirm(client, preview(client, organizations)).status_code == 302
+    return BulkJob.objects.get()
+
+
+def do_all(job: BulkJob) -> None:
+    for row_id in job.rows.values_list("pk", flat=True):
+        rows.do_row(row_id)
+
+
+def job_url(job: BulkJob, what: str = "change") -> str:
+    return reverse(f"admin:billing_bulkjob_{what}", args=[job.pk])
+
+
+def said(response: Response) -> str:
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+# -- the way through --------------------------------------------------------------------------------------
+
+
+def test_rows_are_ticked_shown_confirmed_done_and_told(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: Client
+) -> None:
+    assert "Change seats" in Page(colleague.get(LIST)).text
+    asked = Page(tick(colleague, organizations))
+    assert "Change seats · 3 chosen" in asked.text
+    sandbox.control("DELETE", "log")
+    shown = preview(colleague, organizations)
+    text = Page(shown).text
+    assert "Seats 8 → 12 · $232.00 → $348.00 monthly" in text
+    assert "It has 12 seats already." in text
+    assert "Change seats: 2 of 3" in text
+    assert Page(shown).could_run() == []
+    assert not BulkJob.objects.exists()
+
+    done = confirm(colleague, shown)
+    job = BulkJob.objects.get()
+    assert done.headers["Location"] == job_url(job)
+    assert sandbox.control("GET", "log")["calls"] == []
+    running = Page(colleague.get(job_url(job)))
+    assert "0 of 2 done, 2 waiting" in running.text
+    do_all(job)
+    response = colleague.get(job_url(job))
+    text = Page(response).text
+    assert "2 of 2 done" in text
+    assert "Seats changed from 9 to 12. Stripe confirmed at" in text
+    assert "data-look-again" not in response.content.decode()
+    assert Page(response).could_run() == []
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 12, 12]
+
+
+def test_the_back_button_and_a_double_click_start_nothing_twice(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    shown = preview(colleague, organizations)
+    first, second = confirm(colleague, shown), confirm(colleague, shown)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert BulkRow.objects.count() == 2
+
+
+def test_nothing_starts_that_was_not_shown(organizations: list[Organization], colleague: Client) -> None:
+    shown = preview(colleague, organizations)
+    changed = confirm(colleague, shown, seats="13")
+    assert "You changed the form after this was shown" in Page(changed).text
+    assert "Seats 8 → 13" in Page(changed).text
+    without = confirm(colleague, shown, token="forged")
+    assert "Please look at what will happen" in Page(without).text
+    assert confirm(login(), shown).headers["Location"] == LIST
+    speechless = confirm(colleague, shown, reason="")
+    assert "Say why" in Page(speechless).text
+    assert not BulkJob.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"seats": ""}, "Say how many seats."),
+        ({"seats": "many"}, "whole number"),
+        ({"seats": "0"}, "at least 1 seat"),
+        ({"how": "by", "seats": "0"}, "changes nothing"),
+        ({"how": ""}, "Choose whether"),
+    ],
+)
+def test_a_wrong_answer_gets_a_sentence(
+    organizations: list[Organization], colleague: Client, more: dict[str, str], sentence: str
+) -> None:
+    shown = preview(colleague, organizations, **more)
+    assert sentence in Page(shown).text
+    assert 'name="token"' not in shown.content.decode()
+
+
+def test_more_than_a_job_may_have_are_refused_before_anything_is_planned(
+    organizations: list[Organization], colleague: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "ROWS_PER_JOB", 2)
+    monkeypatch.setattr("adminops.admin.base.ROWS_PER_JOB", 2)
+    response = tick(colleague, organizations[:1], select_across="1")
+    assert "You chose more than 2" in Page(response).text
+    assert 'name="step"' not in response.content.decode()
+
+
+# -- who may ----------------------------------------------------------------------------------------------
+
+
+def test_everything_that_can_be_done_to_many_is_known_to_both_floors() -> None:
+    assert set(FORMS) == set(KINDS)
+    assert set(KINDS) <= set(OPERATIONS)
+
+
+def test_whoever_may_not_sees_no_action_and_leaves_a_line(organizations: list[Organization]) -> None:
+    nosy = login("organizations.view_organization")
+    assert "Change seats" not in Page(nosy.get(LIST)).text
+    assert tick(nosy, organizations).status_code == 403
+    assert nosy.post(BULK, answers()).status_code == 403
+    assert nosy.get(BULK).status_code == 403
+    (line,) = SubscriptionEvent.objects.filter(type="permission.denied")
+    assert "Change of seats" in (line.message or "")
+
+
+def test_strangers_and_forged_requests_come_to_nothing(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    for url in (BULK, job_url(job), job_url(job, "stop"), job_url(job, "retry"), job_url(job, "rows")):
+        assert Client().post(url).status_code == 302
+    forged = Client(enforce_csrf_checks=True)
+    forged.force_login(job.actor)
+    for url in (BULK, job_url(job, "stop"), job_url(job, "retry")):
+        assert forged.post(url).status_code == 403
+    for url in (job_url(job, "stop"), job_url(job, "retry")):
+        assert colleague.get(url).status_code == 405
+    assert colleague.get(BULK).headers["Location"] == LIST
+    job.refresh_from_db()
+    assert job.stopped_at is None
+
+
+def test_a_job_is_seen_by_who_started_it_and_by_those_who_see_the_ledger(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    assert login("organizations.change_seats").get(job_url(job)).status_code == 403
+    auditor = login("billing.view_subscriptionevent")
+    assert auditor.get(job_url(job)).status_code == 200
+    listed = Page(auditor.get(reverse("admin:billing_bulkjob_changelist")))
+    assert "0 of 2 done, 2 waiting" in listed.text
+    assert "Bulk jobs" in listed.text
+    assert auditor.post(job_url(job, "stop")).status_code == 403
+    assert auditor.post(job_url(job, "retry")).status_code == 403
+
+
+def test_confirming_counts_once_against_the_limit_of_the_action(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    shown = preview(colleague, organizations)
+    assert {confirm(colleague, shown).status_code for _ in range(10)} == {302}
+    over = confirm(colleague, shown)
+    assert over.status_code == 429
+    assert "Try again in" in Page(over).text
+
+
+# -- watching ---------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_stopped_and_what_was_not_done_is_tried_again(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    rows.do_row(job.rows.get(position=0).pk)
+    stopped = colleague.post(job_url(job, "stop"), follow=True)
+    text = Page(stopped).text
+    assert "1 of 2 done, 1 stopped" in text
+    do_all(job)
+    assert seats_at_stripe(sandbox, worlds[1]) == 9
+
+    again = colleague.post(job_url(job, "retry"))
+    assert "1 chosen" in Page(again).text
+    assert 'value="12"' in again.content.decode()
+    shown = colleague.post(BULK, {**answers(), "chosen": hidden(again, "chosen"), "step": "preview"})
+    confirm(colleague, shown)
+    second = BulkJob.objects.get(pk__gt=job.pk)
+    do_all(second)
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 12, 12]
+
+
+def test_rows_are_shown_by_outcome_and_in_pages(
+    organizations: list[Organization], colleague: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adminops.admin.bulk.ROWS_PER_PAGE", 1)
+    job = started(colleague, organizations)
+    BulkRow.objects.filter(job=job, position=1).update(state="refused", message="It changed.")
+    first = Page(colleague.get(job_url(job)))
+    assert "Page 1 of 2" in first.text
+    assert "Bolt" not in first.text
+    refused = Page(colleague.get(job_url(job), {"show": "refused"}))
+    assert "It changed." in refused.text
+    assert "=Acme" not in refused.text
+    assert colleague.get(job_url(job), {"show": "nonsense", "page": "x"}).status_code == 200
+
+
+def test_the_download_is_a_table_in_which_nothing_is_a_formula(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    do_all(job)
+    response = colleague.get(job_url(job, "rows"))
+    assert response.headers["Content-Disposition"] == f'attachment; filename="bulk-job-{job.pk}.csv"'
+    header, *table = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
+    assert len(header) == 6
+    assert [line[:2] for line in table] == [["1", "'=Acme"], ["2", "Bolt"]]
+    assert table[0][3] == "Done"
+    assert SubscriptionEvent.objects.filter(uuid=table[0][5]).exists()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_cell_is_never_a_formula(text: str) -> None:
+    assert safe_cell(text) == f"'{text}"
+
+
+def test_in_a_browser_the_page_follows_the_work(
+    page: Browser,
+    live_server: LiveServer,
+    worlds: list[World],
+    organizations: list[Organization],
+) -> None:
+    support = StaffFactory(username="support", permissions=[*PERMISSIONS, "billing.view_subscriptionevent"])
+    support.set_password("paper-kite-63")
+    support.save()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
+    page.goto(f"{live_server.url}{LIST}")
+    page.get_by_label("Username").fill("support")
+    page.get_by_label("Password").fill("paper-kite-63")
+    page.get_by_label("Password").press("Enter")
+    for name in ("=Acme", "Bolt"):
+        page.get_by_role("row", name=name).get_by_role("checkbox").check()
+    page.get_by_label("Select action to run").select_option("change_seats")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_label("By so many more or fewer").check()
+    page.get_by_label("Seats", exact=True).fill("2")
+    page.get_by_role("button", name="Show what will happen").click()
+    expect(page.get_by_text("Seats 8 → 10")).to_be_visible()
+    page.get_by_label("Reason").fill("new contract")
+    page.get_by_role("button", name="Change seats: 2 of 2").click()
+    expect(page.get_by_text("0 of 2 done, 2 waiting")).to_be_visible()
+    do_all(BulkJob.objects.get())
+    expect(page.get_by_text("2 of 2 done")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    assert problems == []
