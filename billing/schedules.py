@@ -27,7 +27,6 @@ _KEPT = (
     "description",
     "metadata",
     "proration_behavior",
-    "transfer_data",
 )
 
 
@@ -84,7 +83,10 @@ def digest(schedule: StripeObject) -> str:
 def phases_with(
     schedule: StripeObject, *, price: str, seats: int, at: int, proration: str
 ) -> list[dict[str, Any]]:
-    """The phases of a request that leave all as it is until `at` (unix seconds), and then set the seats of `price`."""
+    """The phases of a request that leave all as it is until `at` (unix seconds), and then set the seats of `price`.
+
+    A trial must be over by then.
+    """
     present = _present_phase(schedule)
     now = {**_as_request(present), "start_date": present["start_date"], "end_date": at}
     then = {
@@ -97,11 +99,10 @@ def phases_with(
         {**item, "quantity": seats} if item["price"] == price else item
         for item in (_item(each) for each in present["items"])
     ]
-    trial_end = present.get("trial_end")
-    if trial_end:
-        now["trial_end"] = min(trial_end, at)
-        if trial_end > at:
-            then["trial_end"] = trial_end
+    # The billing goes on as it is: an anchor that the present phase set is not set anew.
+    then.pop("billing_cycle_anchor", None)
+    if present.get("trial_end"):
+        now["trial_end"] = present["trial_end"]
     return [now, then]
 
 

@@ -85,6 +85,7 @@ def preview_plan(
     """What planning a change of seats means, asked at `at`. Raises OperationRefused and StripeError."""
     item = item_to_change(subscription, choices.seats)
     moment = _moment(choices, item, at)
+    _refuse_for_a_trial(subscription, moment)
     _refuse_for_an_end(subscription, moment)
     start, end = period_around(subscription, item, moment)
     is_renewal = moment == start
@@ -164,6 +165,19 @@ def _moment(choices: SeatChoices, item: StripeObject, now: int) -> int:
     if moment > now + MOST_AHEAD.total_seconds():
         raise OperationRefused(_("Seats can be planned for a year ahead at most. Choose an earlier day."))
     return moment
+
+
+def _refuse_for_a_trial(subscription: StripeObject, moment: int) -> None:
+    """A phase of a schedule cannot end before the trial in it does."""
+    trial_end = subscription.get("trial_end")
+    if trial_end and moment < trial_end:
+        raise OperationRefused(
+            _(
+                "The trial lasts until %(day)s, and no change can be planned for a day within it."
+                " Plan it for when the trial ends, or change the seats now: a trial is not charged."
+            )
+            % {"day": day_of(trial_end)}
+        )
 
 
 def _refuse_for_an_end(subscription: StripeObject, moment: int) -> None:

@@ -255,7 +255,7 @@ def test_what_a_subscription_has_is_taken_along(sandbox: Sandbox) -> None:
     assert newest_invoice(sandbox, world).total == (15 * 2900 + 2 * 900) // 2
 
 
-def test_a_trial_ends_when_it_was_to_end(sandbox: Sandbox) -> None:
+def test_a_trial_ends_when_it_was_to_end_and_the_seats_change_then(sandbox: Sandbox) -> None:
     world = make_customer(sandbox)
     sandbox.client.v1.subscriptions.cancel(world.subscription)
     trial = sandbox.client.v1.subscriptions.create(
@@ -266,16 +266,19 @@ def test_a_trial_ends_when_it_was_to_end(sandbox: Sandbox) -> None:
         }
     )
     organization = make_organization(world)
-    shown = previewed(organization, 15, when="date", on=in_days(5))
-    assert shown.preview.prorated == 0
+    with pytest.raises(OperationRefused, match="no change can be planned for a day within it"):
+        previewed(organization, 15, when="date", on=in_days(5))
+
+    shown = previewed(organization, 15)
+    assert (shown.preview.at, shown.preview.prorated) == (trial.trial_end, 0)
     shown.apply()
-    sandbox.control("POST", "clock", {"now": midnight(5) + 60})
     during = sandbox.client.v1.subscriptions.retrieve(trial.id)
-    assert (during.status, during.trial_end, during["items"].data[0].quantity) == (
-        "trialing",
-        trial.trial_end,
-        15,
-    )
+    assert (during.status, during.trial_end) == ("trialing", trial.trial_end)
+    sandbox.control("POST", "clock", {"now": shown.preview.at + 3700})
+    after = sandbox.client.v1.subscriptions.retrieve(trial.id)
+    assert (after.status, after["items"].data[0].quantity) == ("active", 15)
+    invoices = sandbox.client.v1.invoices.list({"subscription": trial.id, "limit": 1}).data
+    assert invoices[0].total == 15 * 2900
 
 
 def test_one_of_several_subscriptions_is_the_one_that_was_meant(
