@@ -17,11 +17,13 @@ from django.utils.translation import gettext_lazy as _
 
 from adminops.pages.discount import ApplyDiscountPage, RemoveDiscountPage
 from adminops.pages.operation import OperationPage
+from adminops.pages.pause import PausePage, ResumePage
 from adminops.pages.portal import PortalPage
 from adminops.pages.refund import RefundPage
 from adminops.pages.reprocess import ReprocessPage
 from adminops.pages.resync import ResyncPage
 from adminops.pages.seats import ChangeSeatsPage
+from adminops.pages.suspend import ActivatePage, SuspendPage
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject
 from billing.stripe_api import configuration_problem
@@ -92,6 +94,34 @@ ACTIONS: tuple[StaffAction, ...] = (
         path="refund",
         page=RefundPage,
         is_foremost=True,
+    ),
+    StaffAction(
+        label=_("Pause collection"),
+        icon="pause_circle",
+        rate="5/m",
+        path="pause",
+        page=PausePage,
+    ),
+    StaffAction(
+        label=_("Resume collection"),
+        icon="play_circle",
+        rate="5/m",
+        path="resume",
+        page=ResumePage,
+    ),
+    StaffAction(
+        label=_("Suspend"),
+        icon="lock",
+        rate="5/m",
+        path="suspend",
+        page=SuspendPage,
+    ),
+    StaffAction(
+        label=_("Lift holds"),
+        icon="lock_open",
+        rate="5/m",
+        path="activate",
+        page=ActivatePage,
     ),
     StaffAction(
         label=_("Apply coupon"),
