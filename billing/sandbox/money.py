@@ -8,7 +8,11 @@ KNOWN = (
     ZERO_DECIMAL
     | THREE_DECIMAL
     | frozenset(
-        "usd eur gbp aud cad chf sek nok dkk nzd pln czk huf ron bgn inr sgd hkd mxn brl zar ils aed thb".split()
+        "usd aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf "
+        "cny cop crc cve czk dkk dop dzd egp etb eur fjd fkp gbp gel ghs gip gmd gtq gyd hkd hnl htg huf idr ils inr "
+        "isk jmd kes kgs khr kyd kzt lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio "
+        "nok npr nzd pab pen pgk php pkr pln qar ron rsd rub sar sbd scr sek sgd shp sle sos srd std szl thb tjs top "
+        "try ttd twd tzs uah uyu uzs wst xcd yer zar zmw".split()
     )
 )
 SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "aud": "A$", "cad": "CA$", "inr": "₹"}

@@ -4,6 +4,7 @@ A shape is a map of names to parsers; a nested map is a nested shape. A parser t
 name and returns the typed value. An empty string unsets, and is None to the handler.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -35,6 +36,24 @@ def text_of(most: int) -> Parser:
 
 
 text = text_of(5000)
+ADDRESS_SIGNS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+
+
+def email_of(most: int) -> Parser:
+    """An e-mail address of so many characters at most."""
+    string = text_of(most)
+
+    def parse(value: Any, name: str) -> Any:
+        address = string(value, name)
+        if address and not ADDRESS_SIGNS.fullmatch(address):
+            raise malformed(f"Invalid email address: {address}", param=name, code="email_invalid")
+        return address
+
+    parse.__dict__["most"] = most
+    return parse
+
+
+email = email_of(5000)
 
 
 def integer(value: Any, name: str) -> Any:

@@ -161,8 +161,7 @@ class World:
         return obj
 
     def _hangs_on_clock(self, obj: Object) -> bool:
-        owners = (obj.get(name) for name in ("charge", "invoice", "source"))
-        return any(isinstance(owner, str) and owner in self.clocked for owner in owners)
+        return any(obj.get(owner) in self.clocked for owner in ("charge", "invoice"))
 
     def update(self, obj: Object, **changes: Any) -> Object:
         """Change fields of an object; what was there before is kept for events and for going back."""

@@ -114,6 +114,7 @@ def be_disputed(stage: Stage, control: httpx.Client, shop: Shop) -> str:
     subscribed(stage, waiting, shop.price)
     charge = stage.get("charges", "charges", customer=waiting)["data"][0]
     pending = stage.post("refund that waits", "refunds", charge=charge["id"], reason="duplicate")
+    control.post("/refunds", json={"refund": pending["id"], "status": "requires_action"}).raise_for_status()
     stage.post("cancel refund", f"refunds/{pending['id']}/cancel")
     stage.post("describe intent", f"payment_intents/{charge['payment_intent']}", description="Seats")
     return customer

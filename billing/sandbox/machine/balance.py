@@ -52,6 +52,8 @@ def entry(
             "type": type,
         }
     )  # fmt: skip
+    if world.clock_of(customer):
+        world.clocked.add(made["id"])
     if not at_once:
         world.schedule(made["available_on"], "funds_available", made["id"], world.clock_of(customer))
     return made

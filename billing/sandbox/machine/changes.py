@@ -3,6 +3,7 @@
 from typing import Any
 
 from billing.sandbox.errors import invalid
+from billing.sandbox.errors import required as missing_param
 from billing.sandbox.machine.cycle import (
     cycle_invoice,
     invoice_pending,
@@ -63,11 +64,25 @@ def check_changeable(subscription: Object, params: dict[str, Any]) -> None:
             f"`{wrong[0]}` cannot be updated.",
             param=wrong[0],
         )
+    check_due(params, subscription)
     if subscription["schedule"] and {"cancel_at", "cancel_at_period_end"} & set(params):
         raise invalid(
             f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
             "cancelation behavior directly is not allowed. Please update the schedule instead."
         )
+
+
+def check_due(params: dict[str, Any], present: Object) -> None:
+    """Invoices that are sent need days until they are due, others have none."""
+    sent = params.get("collection_method", present["collection_method"]) == "send_invoice"
+    days = params.get("days_until_due", present["days_until_due"] if sent else None)
+    if days and not sent:
+        raise invalid(
+            "You can only set `days_until_due` when `collection_method` is `send_invoice`.",
+            param="days_until_due",
+        )
+    if sent and not days:
+        raise missing_param("days_until_due")
 
 
 def apply(world: World, subscription: Object, params: dict[str, Any]) -> Object | None:
@@ -136,6 +151,8 @@ def _collect_or_hold(world: World, subscription: Object, invoice: Object, was: O
 
 def _set_fields(world: World, subscription: Object, params: dict[str, Any], now: int) -> None:
     changes: dict[str, Any] = {key: params[key] for key in PLAIN if key in params}
+    if params.get("collection_method") == "charge_automatically":
+        changes["days_until_due"] = None
     if "metadata" in params:
         changes["metadata"] = merged(subscription["metadata"], params["metadata"])
     if "default_payment_method" in params:

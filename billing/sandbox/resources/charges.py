@@ -2,7 +2,7 @@
 
 from billing.sandbox.expansion import includable
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, page
-from billing.sandbox.params import merged, metadata, text, text_of
+from billing.sandbox.params import email, merged, metadata, text, text_of
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -14,7 +14,7 @@ def retrieve_charge(call: Call) -> Object:
     return call.find("charge")
 
 
-@endpoint("POST", "/v1/charges/{}", description=text_of(40_000), metadata=metadata, receipt_email=text)
+@endpoint("POST", "/v1/charges/{}", description=text_of(40_000), metadata=metadata, receipt_email=email)
 def update_charge(call: Call) -> Object:
     """Change what people read of a charge."""
     return change_words(call, call.find("charge"))

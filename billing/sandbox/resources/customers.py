@@ -10,6 +10,7 @@ from billing.sandbox.machine.status import ENDED, end
 from billing.sandbox.params import (
     anything,
     choice,
+    email_of,
     integer,
     list_of,
     merged,
@@ -29,7 +30,7 @@ FIELDS: dict[str, Any] = {
     "address": ADDRESS,
     "balance": integer,
     "description": text,
-    "email": text_of(512),
+    "email": email_of(512),
     "invoice_prefix": text,
     "invoice_settings": {
         "custom_fields": anything,

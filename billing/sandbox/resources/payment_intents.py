@@ -8,10 +8,12 @@ from billing.sandbox.machine.cards import card_of_token
 from billing.sandbox.machine.charges import new_intent
 from billing.sandbox.machine.intents import ACTION, take
 from billing.sandbox.machine.payments import attempt, invoice_of
+from billing.sandbox.money import LARGEST_CHARGE, MINIMUM, shown
 from billing.sandbox.params import (
     boolean,
     choice,
     either,
+    email,
     list_of,
     merged,
     metadata,
@@ -53,7 +55,7 @@ UNEXPECTED = "payment_intent_unexpected_state"
     off_session=OFF_SESSION,
     payment_method=text,
     payment_method_types=list_of(text),
-    receipt_email=text,
+    receipt_email=email,
     return_url=text,
     setup_future_usage=choice("off_session", "on_session"),
 )
@@ -63,6 +65,7 @@ def create_payment_intent(call: Call) -> Object:
     customer = params.get("customer")
     if customer:
         world.get("customer", customer, param="customer")
+    _check_amount(params["amount"], params["currency"])
     kept = ("automatic_payment_methods", "capture_method", "receipt_email", "setup_future_usage")
     intent = new_intent(
         world,
@@ -83,13 +86,23 @@ def create_payment_intent(call: Call) -> Object:
     return _confirm(world, intent, params) if params.get("confirm") else intent
 
 
+def _check_amount(amount: int, currency: str) -> None:
+    least = MINIMUM.get(currency, 0)
+    if amount < least:
+        words = f"Amount must be at least {shown(least, currency)} {currency}"
+        raise invalid(words, param="amount", code="amount_too_small")
+    if amount > LARGEST_CHARGE:
+        words = f"Amount must be no more than {shown(LARGEST_CHARGE, currency)}"
+        raise invalid(words, param="amount", code="amount_too_large")
+
+
 @endpoint("GET", "/v1/payment_intents/{}", client_secret=text)
 def retrieve_payment_intent(call: Call) -> Object:
     """A payment intent."""
     return call.find("payment_intent")
 
 
-@endpoint("POST", "/v1/payment_intents/{}", description=text_of(1000), metadata=metadata, receipt_email=text)
+@endpoint("POST", "/v1/payment_intents/{}", description=text_of(1000), metadata=metadata, receipt_email=email)
 def update_payment_intent(call: Call) -> Object:
     """Change what people read of a payment intent."""
     return change_words(call, call.find("payment_intent"))
@@ -107,7 +120,7 @@ def list_payment_intents(call: Call) -> Object:
     error_on_requires_action=boolean,
     off_session=OFF_SESSION,
     payment_method=text,
-    receipt_email=text,
+    receipt_email=email,
     return_url=text,
     setup_future_usage=choice("", "off_session", "on_session"),
 )

@@ -6,13 +6,13 @@ from billing.sandbox.errors import ApiError, declined, invalid, missing
 from billing.sandbox.errors import required as missing_param
 from billing.sandbox.listing import PAGE, page
 from billing.sandbox.machine.cards import CARDS, card_of_number, card_of_token, refusal
-from billing.sandbox.params import choice, integer, merged, metadata, required, text
+from billing.sandbox.params import choice, email, integer, merged, metadata, required, text
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
 
 ADDRESS = {"city": text, "country": text, "line1": text, "line2": text, "postal_code": text, "state": text}
-DETAILS = {"address": ADDRESS, "email": text, "name": text, "phone": text, "tax_id": text}
+DETAILS = {"address": ADDRESS, "email": email, "name": text, "phone": text, "tax_id": text}
 
 
 def new_method(world: World, card_name: str, *, customer: Object | None = None) -> Object:

@@ -1,5 +1,6 @@
 """Prices: per unit and tiered, one-time and recurring, in currencies of zero, two and three decimals."""
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -80,6 +81,12 @@ def new_price(world: World, params: dict[str, Any], product: str) -> Object:
     if params.get("billing_scheme") == "tiered":
         if not tiers or not params.get("tiers_mode"):
             raise missing_param("tiers" if not tiers else "tiers_mode")
+        for name in ("unit_amount", "unit_amount_decimal", "transform_quantity"):
+            if params.get(name) is not None:
+                raise malformed(f"You cannot use `{name}` when `billing_scheme` is `tiered`.", param=name)
+        _check_tiers(tiers)
+    elif tiers or params.get("tiers_mode"):
+        raise malformed("You can only use `tiers` when `billing_scheme` is `tiered`.", param="tiers")
     elif exact is None:
         raise malformed(
             "Prices require an `unit_amount` or `unit_amount_decimal` parameter to be set.",
@@ -120,6 +127,18 @@ def new_price(world: World, params: dict[str, Any], product: str) -> Object:
     world.insert(price)
     world.emit("price.created", price)
     return price
+
+
+def _check_tiers(tiers: list[dict[str, Any]]) -> None:
+    """Each tier begins where the one before it ends, the last has no end, and each asks something."""
+    *bounds, last = [tier["up_to"] for tier in tiers]
+    if last != "inf" or "inf" in bounds:
+        raise malformed("The last tier, and only it, must have `up_to` set to `inf`.", param="tiers")
+    if any(upper <= lower for lower, upper in itertools.pairwise(bounds)):
+        raise malformed("The tiers must be in ascending order of `up_to`.", param="tiers")
+    for index, tier in enumerate(tiers):
+        if set(tier) == {"up_to"}:
+            raise malformed("Each tier must have a unit amount or a flat amount.", param=f"tiers[{index}]")
 
 
 def _tier(given: dict[str, Any]) -> Object:

@@ -4,7 +4,7 @@ from typing import Any
 
 from billing.sandbox.errors import invalid
 from billing.sandbox.listing import PAGE, PAGE_BY_TIME, in_range, page
-from billing.sandbox.machine.changes import modify
+from billing.sandbox.machine.changes import check_due, modify
 from billing.sandbox.machine.ending import cancel_now
 from billing.sandbox.machine.pausing import resume
 from billing.sandbox.machine.signup import create
@@ -121,6 +121,7 @@ CHANGES: dict[str, Any] = {
 def create_subscription(call: Call) -> Object:
     """Begin a subscription."""
     customer = call.world.get("customer", call.params["customer"], param="customer")
+    check_due(call.params, {"collection_method": "charge_automatically", "days_until_due": None})
     params = {key: value for key, value in call.params.items() if not (key == "cancel_at" and value == "")}
     return create(call.world, customer, params)
 

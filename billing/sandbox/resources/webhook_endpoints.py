@@ -3,12 +3,14 @@
 from typing import Any
 
 from billing.sandbox.errors import invalid
+from billing.sandbox.event_types import EVENT_TYPES
 from billing.sandbox.listing import PAGE, page
-from billing.sandbox.params import boolean, list_of, merged, metadata, required, text
+from billing.sandbox.params import boolean, choice, list_of, merged, metadata, required, text
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 
 MOST = 16
+EVENTS = list_of(choice("*", *sorted(EVENT_TYPES)))
 
 
 def _checked(url: str) -> str:
@@ -27,7 +29,7 @@ def _checked(url: str) -> str:
     api_version=text,
     connect=boolean,
     description=text,
-    enabled_events=required(list_of(text)),
+    enabled_events=required(EVENTS),
     metadata=metadata,
     url=required(text),
 )
@@ -67,7 +69,7 @@ def retrieve_webhook_endpoint(call: Call) -> Object:
     "/v1/webhook_endpoints/{}",
     description=text,
     disabled=boolean,
-    enabled_events=list_of(text),
+    enabled_events=EVENTS,
     metadata=metadata,
     url=text,
 )
