@@ -2,9 +2,11 @@
 
 from billing.operations.activate import ActivateOrganization, ResumeBilling
 from billing.operations.base import Course
+from billing.operations.cancel import CancelSubscription
 from billing.operations.discount import ApplyDiscount, RemoveDiscount
 from billing.operations.pause import PauseCollection, ResumeCollection
 from billing.operations.portal import CreatePortalSession
+from billing.operations.reactivate import ReactivateSubscription
 from billing.operations.refund import RefundInvoice
 from billing.operations.reprocess import ReprocessEvent
 from billing.operations.resync import ResyncOrganization
@@ -18,6 +20,8 @@ OPERATIONS: dict[str, AnyOperation] = {
     operation.type: operation
     for operation in (
         ChangeSeats(),
+        CancelSubscription(),
+        ReactivateSubscription(),
         PauseCollection(),
         ResumeCollection(),
         SuspendOrganization(),
