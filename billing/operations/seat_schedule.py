@@ -33,7 +33,6 @@ from billing.schedules import digest, is_bare, phases_with, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
-SCHEDULES = "/v1/subscription_schedules"
 CREATE = "create"
 
 
@@ -55,7 +54,11 @@ class ScheduleSeats(SeatOperation[SeatPlanPreview]):
             step = _plan(preview.schedule_id, preview.phases)
         else:
             step = Step(
-                CREATE, "POST", SCHEDULES, {"from_subscription": preview.subscription_id}, signed=False
+                CREATE,
+                "POST",
+                "/v1/subscription_schedules",
+                {"from_subscription": preview.subscription_id},
+                signed=False,
             )
         return Intent(
             steps=(step,),
@@ -154,7 +157,9 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
         self, subject: Organization, choices: SeatChoices, preview: SeatWithdrawalPreview, actor: User
     ) -> Intent:
         """One call, which takes no metadata."""
-        release = Step("release", "POST", f"{SCHEDULES}/{preview.schedule_id}/release", signed=False)
+        release = Step(
+            "release", "POST", f"/v1/subscription_schedules/{preview.schedule_id}/release", signed=False
+        )
         return Intent(
             steps=(release,),
             before={"seats": preview.seats, "planned": _as_json(preview.planned)},
@@ -168,7 +173,7 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
     def find_outcome(self, event: SubscriptionEvent, step: OperationStep) -> Trace:
         """A schedule that was released before its change came was released by us: nobody else held its lock here."""
         plan = event.plan or {}
-        schedule = stripe_api.call("GET", f"{SCHEDULES}/{plan['schedule_id']}")
+        schedule = stripe_api.call("GET", f"/v1/subscription_schedules/{plan['schedule_id']}")
         due = plan["planned"]["at"] if plan["planned"] else None
         released = schedule.get("released_at")
         in_time = released is not None and (due is None or released < due)
@@ -204,7 +209,7 @@ def _plan(schedule_id: str, phases: Sequence[dict[str, Any]]) -> Step:
     return Step(
         "plan",
         "POST",
-        f"{SCHEDULES}/{schedule_id}",
+        f"/v1/subscription_schedules/{schedule_id}",
         {"phases": list(phases), "end_behavior": "release", "proration_behavior": "none"},
     )
 
