@@ -15,10 +15,12 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from adminops.pages.cancel import CancelPage
 from adminops.pages.discount import ApplyDiscountPage, RemoveDiscountPage
 from adminops.pages.operation import OperationPage
 from adminops.pages.pause import PausePage, ResumePage
 from adminops.pages.portal import PortalPage
+from adminops.pages.reactivate import ReactivatePage
 from adminops.pages.refund import RefundPage
 from adminops.pages.reprocess import ReprocessPage
 from adminops.pages.resync import ResyncPage
@@ -85,6 +87,22 @@ ACTIONS: tuple[StaffAction, ...] = (
         rate="10/m",
         path="seats",
         page=ChangeSeatsPage,
+        is_foremost=True,
+    ),
+    StaffAction(
+        label=_("Cancel subscription"),
+        icon="event_busy",
+        rate="5/m",
+        path="cancel",
+        page=CancelPage,
+        is_foremost=True,
+    ),
+    StaffAction(
+        label=_("Reactivate"),
+        icon="restart_alt",
+        rate="5/m",
+        path="reactivate",
+        page=ReactivatePage,
         is_foremost=True,
     ),
     StaffAction(
