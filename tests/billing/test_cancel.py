@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from billing.errors import BillingError, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
+from billing.operations.cancel import CancelSubscription
 from billing.operations.cancel_preview import When
 from billing.operations.sweeper import settle_pending
 from organizations.models import Organization
@@ -254,15 +255,15 @@ def test_an_end_that_somebody_else_made_meanwhile_is_not_called_ours(
 def test_an_end_a_moment_before_ours_is_told_in_words(
     sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from billing.operations import intent
+    following = CancelSubscription.following
 
-    carry_out = intent.carry_out
+    def be_overtaken(*args: Any) -> Any:
+        step = following(*args)
+        if step is not None:
+            sandbox.client.v1.subscriptions.cancel(world.subscription)
+        return step
 
-    def be_overtaken(*args: Any, **more: Any) -> Any:
-        sandbox.client.v1.subscriptions.cancel(world.subscription)
-        return carry_out(*args, **more)
-
-    monkeypatch.setattr(intent, "carry_out", be_overtaken)
+    monkeypatch.setattr(CancelSubscription, "following", be_overtaken)
     event = previewed(organization, When.NOW).apply()
     assert event.state == "failed"
     assert "somebody else was a moment faster" in (event.message or "")
