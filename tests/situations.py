@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from billing.operations.base import Subject
 from organizations.models import Organization
 from tests.conftest import Sandbox
+from tests.factories import HoldFactory, SubscriptionEventFactory
 from tests.stripe_world import (
     World,
     charges_at_stripe,
@@ -87,9 +89,73 @@ def refund_invoice(sandbox: Sandbox) -> Situation:
     )
 
 
+def _pause_at_stripe(sandbox: Sandbox, world: World) -> str | None:
+    pause = sandbox.client.v1.subscriptions.retrieve(world.subscription).pause_collection
+    return pause.behavior if pause else None
+
+
+def pause_collection(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    return Situation(
+        organization,
+        answers={"behavior": "void", "resumes_at": ""},
+        choices={"behavior": "void"},
+        effect=lambda: _pause_at_stripe(sandbox, world),
+    )
+
+
+def resume_collection(sandbox: Sandbox) -> Situation:
+    world = make_customer(sandbox)
+    sandbox.client.v1.subscriptions.update(world.subscription, {"pause_collection": {"behavior": "void"}})
+    return Situation(
+        make_organization(world),
+        answers={},
+        choices={},
+        effect=lambda: _pause_at_stripe(sandbox, world),
+    )
+
+
+def suspend_organization(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    return Situation(
+        organization,
+        answers={"kind": "abuse", "ends_at": "", "billing": "stops"},
+        choices={"kind": "abuse", "billing": "stops"},
+        effect=lambda: (_pause_at_stripe(sandbox, world), organization.open_holds().count()),
+    )
+
+
+def activate_organization(sandbox: Sandbox) -> Situation:
+    """A hold placed long ago, which stopped billing."""
+    world = make_customer(sandbox)
+    mark = str(uuid4())
+    sandbox.client.v1.subscriptions.update(
+        world.subscription, {"pause_collection": {"behavior": "void"}, "metadata": {"collection": mark}}
+    )
+    organization = make_organization(world)
+    SubscriptionEventFactory(
+        uuid=mark,
+        type="suspend_organization",
+        source="system",
+        organization=organization,
+        stripe_event_id=None,
+    )
+    hold = HoldFactory(organization=organization, stops_billing=True)
+    return Situation(
+        organization,
+        answers={"holds": [str(hold.pk)]},
+        choices={"holds": [hold.pk]},
+        effect=lambda: (_pause_at_stripe(sandbox, world), organization.open_holds().count()),
+    )
+
+
 SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {
+    "activate_organization": activate_organization,
     "change_seats": change_seats,
+    "pause_collection": pause_collection,
     "refund_invoice": refund_invoice,
+    "resume_collection": resume_collection,
     "schedule_seats": schedule_seats,
+    "suspend_organization": suspend_organization,
     "withdraw_scheduled_seats": withdraw_scheduled_seats,
 }

@@ -28,8 +28,10 @@ from billing.inbox import LEASE_SECONDS
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
 from billing.operations import OPERATIONS
+from billing.operations.base import Choices
 from billing.operations.intent import agree, perform
 from billing.operations.seat_preview import Proration, SeatChoices
+from billing.operations.suspend import SuspendChoices
 from billing.projection import from_unix
 from billing.sync import EVERYTHING, sync_customer
 from organizations.models import Hold, Organization
@@ -88,7 +90,8 @@ NON_PAYMENT = (
 )
 ABUSE = (
     "Umber Design Co",
-    "One login was used from forty addresses to copy our template library. Waiting for their answer; see SUP-2288.",
+    "One login was used from forty addresses to copy our template library. Waiting for their answer.",
+    "SUP-2288",
 )
 # A yearly customer, so that no webhook mends the difference by itself for months.
 DRIFTED = ("Yarrow Biotech", 4)
@@ -201,22 +204,31 @@ def _staff_acts(staff: dict[str, User]) -> str:
         organization = _organization(name)
         if SubscriptionEvent.objects.filter(organization=organization, ticket=ticket).exists():
             continue
-        change_seats = OPERATIONS["change_seats"]
         choices = SeatChoices(seats=(organization.seats or 0) + by, proration=proration)
-        _preview, agreement = agree(change_seats, organization, choices)
-        event = perform(
-            change_seats,
-            organization,
-            choices=choices,
-            agreed=agreement,
-            actor=staff[who],
-            reason=reason,
-            ticket=ticket,
-        ).event
-        if event.state != SubscriptionEvent.State.DONE:
-            raise RuntimeError(f"Changing the seats of {name} came out as {event.state}: {event.error}")
+        _act("change_seats", organization, choices, staff[who], reason, ticket)
         done += 1
     return f"{done} changes by staff made at Stripe."
+
+
+def _act(
+    type_: str, organization: Organization, choices: Choices, actor: User, reason: str, ticket: str
+) -> None:
+    """What one of the staff did, through the same door as from the page."""
+    operation = OPERATIONS[type_]
+    _preview, agreement = agree(operation, organization, choices)
+    event = perform(
+        operation,
+        organization,
+        choices=choices,
+        agreed=agreement,
+        actor=actor,
+        reason=reason,
+        ticket=ticket,
+    ).event
+    if event.state != SubscriptionEvent.State.DONE:
+        raise RuntimeError(
+            f"{operation.label} of {organization.name} came out as {event.state}: {event.error}"
+        )
 
 
 # -- members and notes ------------------------------------------------------------------------------------
@@ -259,29 +271,16 @@ def _hold_for_non_payment() -> None:
 
 def _hold_for_abuse(administrator: User) -> None:
     """A hold that the administrator placed; only a person lifts it."""
-    name, reason = ABUSE
+    name, reason, ticket = ABUSE
     organization = _organization(name)
-    with transaction.atomic():
-        if organization.holds.filter(kind=Hold.Kind.ABUSE).exists():
-            return
-        Hold.objects.create(
-            organization=organization, kind=Hold.Kind.ABUSE, reason=reason, placed_by=administrator
-        )
-        now = timezone.now()
-        SubscriptionEvent.objects.create(
-            source=SubscriptionEvent.Source.STAFF,
-            type="hold.placed",
-            organization=organization,
-            organization_label=organization.name,
-            actor=administrator,
-            actor_label=administrator.get_username(),
-            reason=reason,
-            ticket="SUP-2288",
-            stripe_customer_id=organization.stripe_customer_id,
-            occurred_at=now,
-            processed_at=now,
-            state=SubscriptionEvent.State.DONE,
-            message="Suspended for abuse.",
+    if not organization.holds.filter(kind=Hold.Kind.ABUSE).exists():
+        _act(
+            "suspend_organization",
+            organization,
+            SuspendChoices(kind=Hold.Kind.ABUSE.value),
+            administrator,
+            reason,
+            ticket,
         )
 
 
