@@ -71,13 +71,19 @@ class ReactivatePage(OperationPage[Organization, ReactivateChoices, ReactivatePr
         rows = [Row(preview.plan, seats)]
         if preview.is_new:
             rows.append(Row(_("Invoiced today"), money(preview.total)))
-            if preview.due < preview.total:
+            if preview.total < 0:
+                rows.append(Row(_("Credited to the customer's balance"), money(-preview.total)))
+            elif preview.due < preview.total:
                 rows.append(Row(_("From the customer's balance"), money(preview.due - preview.total)))
+            elif preview.due > preview.total:
+                rows.append(Row(_("Owed on the customer's balance"), money(preview.due - preview.total)))
             label = _("To be paid") if preview.is_mailed else _("Charged today")
             rows.append(Row(label, money(preview.due), is_sum=True))
         elif preview.invoice_date:
             label = _("Next invoice, on %(day)s") % {"day": words.short_date(preview.invoice_date)}
-            rows.append(Row(label, money(preview.total), is_sum=True))
+            paid = _("%(due)s of it to be paid, after the customer's balance") % {"due": money(preview.due)}
+            below = paid if preview.due != preview.total else ""
+            rows.append(Row(label, money(preview.total), below=below, is_sum=True))
         rows.append(
             Row(
                 _("From then on, %(every)s") % {"every": every(preview.interval, preview.interval_count)},
