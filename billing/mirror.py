@@ -332,6 +332,11 @@ def refunds_of(customer_id: str, limit: int | None = None) -> list[StripeObject]
     return _newest(Refund.objects.filter(charge__customer_id=customer_id), limit)
 
 
+def charges_with_refunds(customer_id: str) -> set[str]:
+    """Ids of a customer's charges of which the mirror knows a refund, failed ones too."""
+    return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
+
+
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return _newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)

@@ -20,6 +20,7 @@ from adminops.pages.badges import AMBER, RED, Badge, access_badge, member_badge,
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
+from billing.operations.failed_refunds import failed_refunds_of, failure_in_words
 from billing.stripe_api import configuration_problem, dashboard_url
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 
@@ -50,6 +51,11 @@ class InvoiceRow:
     def refunded(self) -> int:
         """What went back of its payments, in minor units."""
         return sum(payment.get("amount_refunded") or 0 for payment in self.payments)
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether something was paid that could go back."""
+        return self.data.get("status") == "paid" and (self.data.get("total") or 0) > 0
 
 
 @dataclass(frozen=True)
@@ -206,6 +212,12 @@ class CustomerPage:
             for invoice in self._invoices
         ]
 
+    @cached_property
+    def refund_url(self) -> str:
+        """Where an invoice is refunded, for those who may; `?invoice=` says which."""
+        offer = next((o for o in self.actions if o.action.name == "refund_invoice" and not o.refusal), None)
+        return offer.url if offer else ""
+
     # -- timeline ---------------------------------------------------------------------------------------
 
     @cached_property
@@ -242,6 +254,7 @@ class CustomerPage:
             *self._holds_in_words(),
             *self._debts(),
             *self._disputes(),
+            *self._failed_refunds(),
             *self._unsettled(),
             *self._ending(),
             *self._card(),
@@ -308,6 +321,35 @@ class CustomerPage:
                 text += " " + _("Answer by %(date)s, or it is lost.") % {"date": words.short_date(due)}
             found.append(
                 Trouble(text, RED, _("Answer at Stripe"), dashboard_url(dispute["id"]), elsewhere=True)
+            )
+        return found
+
+    def _failed_refunds(self) -> list[Trouble]:
+        """Refunds that the bank sent back, until as much has been given back again."""
+        customer_id = self.organization.stripe_customer_id
+        found = []
+        for refund in failed_refunds_of(customer_id) if customer_id else []:
+            charge = _id(refund.get("charge"))
+            made = words.from_unix(refund.get("created"))
+            invoice = next(
+                (row.data["id"] for row in self.invoices if charge in {each["id"] for each in row.payments}),
+                "",
+            )
+            found.append(
+                Trouble(
+                    _(
+                        "The refund of %(amount)s of %(date)s failed: %(why)s. The money is back in your Stripe"
+                        " balance, not with the customer."
+                    )
+                    % {
+                        "amount": format_money(refund["amount"], refund.get("currency") or ""),
+                        "date": words.short_date(made) if made else "",
+                        "why": failure_in_words(refund.get("failure_reason")),
+                    },
+                    RED,
+                    _("Refund or credit it again") if self.refund_url else "",
+                    f"{self.refund_url}?invoice={invoice}" if self.refund_url else "",
+                )
             )
         return found
 

@@ -20,8 +20,10 @@ from billing.errors import StripeError, StripeRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
 from billing.operations.base import Failure, Intent, Operation, Settlement, Step, Trace
+from billing.operations.failed_refunds import failure_in_words
 from billing.operations.refund_preview import (
     GONE_WRONG,
+    REFUND_INVOICE,
     TAKE_BACK,
     Payment,
     RefundChoices,
@@ -45,7 +47,7 @@ _REASONS_OF_NOTES = {
 class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
     """Give back part or all of what was paid for one invoice."""
 
-    type = "refund_invoice"
+    type = REFUND_INVOICE
     label = gettext_lazy("Refund")
     permission = "organizations.refund_invoice"
     choices_class = RefundChoices
@@ -242,18 +244,3 @@ def _credited(event: SubscriptionEvent) -> str:
     return _(
         "%(amount)s credited to the customer's balance, for the next invoices. Stripe confirmed at %(time)s."
     ) % {"amount": _money(event), "time": formats.time_format(timezone.localtime(), "H:i:s")}
-
-
-_FAILURES = {
-    "charge_for_pending_refund_disputed": gettext_lazy("the customer disputed the payment meanwhile"),
-    "declined": gettext_lazy("the bank declined it"),
-    "expired_or_canceled_card": gettext_lazy("the card has expired or was cancelled"),
-    "insufficient_funds": gettext_lazy("our balance at Stripe holds too little"),
-    "lost_or_stolen_card": gettext_lazy("the card was lost or stolen"),
-    "merchant_request": gettext_lazy("it was cancelled at our request"),
-}
-
-
-def failure_in_words(reason: str | None) -> str:
-    """Why a refund failed. https://docs.stripe.com/api/refunds/object#refund_object-failure_reason"""
-    return str(_FAILURES.get(reason or "", gettext_lazy("the bank did not say why")))

@@ -25,6 +25,10 @@ from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
+REFUND_INVOICE = "refund_invoice"
+"""The operation's name in the ledger."""
+TAKE_BACK = "take_back"
+"""The step that takes off the balance what had gone back twice."""
 GONE_WRONG = frozenset({"failed", "canceled"})
 """Refunds that put the money back to us. https://docs.stripe.com/api/refunds/object#refund_object-status"""
 UNDER_WAY = frozenset({"pending", "requires_action"})
@@ -330,9 +334,6 @@ def _taken_back(invoice_id: str) -> int:
         event__stripe_invoice_id=invoice_id, name=TAKE_BACK, answer__isnull=False
     )
     return sum(step.params["amount"] for step in steps)
-
-
-TAKE_BACK = "take_back"
 
 
 def _id_of(value: StripeObject | str | None) -> str:

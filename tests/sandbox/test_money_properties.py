@@ -1,26 +1,18 @@
-"""What must hold of money whatever happens: a chance decides, its seed is the test's parameter.
+"""What must hold of money whatever happens: a chance decides (tests/seeds.py)."""
 
-30 seeds, or as many as MONEY_SEEDS says, from MONEY_FIRST_SEED on (`make soak`). A failing test names its seed:
-`pytest tests/sandbox/test_money_properties.py -k seed17` plays it again, after MONEY_FIRST_SEED=17 if it is beyond 30.
-"""
-
-import os
 import random
 from fractions import Fraction
 from typing import Any
 
-import pytest
 import stripe
+
+from tests.seeds import seeded
 
 START = 1_767_225_600  # 2026-01-01
 DAY = 86_400
 END = START + 31 * DAY
 CURRENCIES = ("usd", "eur", "jpy", "kwd")
-FIRST = int(os.environ.get("MONEY_FIRST_SEED", "0"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("MONEY_SEEDS", "30")))
 COMPARED = ("subtotal", "total", "total_excluding_tax", "amount_due", "starting_balance", "ending_balance")
-
-seeded = pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 
 
 class Story:

@@ -1,0 +1,206 @@
+"""Over-refund is impossible whatever happens at once: a chance decides (tests/seeds.py).
+
+Colleagues refund and credit the same invoice at the same moment, some click twice, somebody refunds in Stripe's
+dashboard, answers get lost, refunds fail later, webhooks come in and customers are read meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import stripe
+from django.db import connection
+from pytest_django import Settings
+
+from billing.errors import BillingError
+from billing.models import SubscriptionEvent
+from billing.operations.sweeper import settle_pending
+from billing.sync import sync_customer
+from organizations.models import Organization
+from tests.conftest import Sandbox
+from tests.factories import StaffFactory
+from tests.operating import grow_older, make_due, show
+from tests.seeds import seeded
+from tests.stripe_world import charges_at_stripe, make_customer, make_organization
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FAULTS = ("timeout_before", "timeout_after", "error_500_after", "drop_connection", "drop_connection_after")
+OURS = SubscriptionEvent.objects.filter(type="refund_invoice")
+
+
+class Story:
+    """One paid invoice, and those who give it back."""
+
+    def __init__(self, sandbox: Sandbox, seed: int) -> None:
+        self.sandbox, self.api = sandbox, sandbox.client.v1
+        self.chance = random.Random(seed)
+        self.world = make_customer(sandbox, seats=self.chance.randint(1, 12))
+        self.organization: Organization = make_organization(self.world)
+        invoice = self.api.invoices.list({"customer": self.world.customer}).data[0]
+        self.invoice, self.paid = invoice.id, invoice.amount_paid
+        (self.charge,) = charges_at_stripe(sandbox, self.world)
+        self.actors = [StaffFactory(permissions=["organizations.refund_invoice"]) for _ in range(3)]
+        self.in_dashboard: list[int] = []
+        """What was refunded in the dashboard in this round."""
+        self.late = 0
+        """What of it came after our last look, so that nobody here could have known."""
+
+    def refunds(self) -> list[Any]:
+        """The refunds whose money is not back with us."""
+        every = self.api.refunds.list({"charge": self.charge.id, "limit": 100}).data
+        return [each for each in every if each.status not in ("failed", "canceled")]
+
+    def given(self) -> int:
+        """What went back and stayed there."""
+        balance = self.api.customers.retrieve(self.world.customer).balance or 0
+        refunds: int = sum(each.amount for each in self.refunds())
+        return refunds - balance
+
+    def amount(self) -> int | None:
+        """All that is left, or some of it, or too much."""
+        return self.chance.choice([None, self.chance.randint(1, self.paid), self.chance.randint(1, 2900)])
+
+    def colleague(self) -> Callable[[], Any]:
+        """Somebody who looks and agrees, perhaps twice."""
+        actor, clicks = self.chance.choice(self.actors), self.chance.choice([1, 1, 2])
+        choices: dict[str, Any] = {
+            "invoice": self.invoice,
+            "amount": self.amount(),
+            "destination": self.chance.choice(["card", "card", "balance"]),
+        }
+
+        def act() -> None:
+            shown = show("refund_invoice", self.organization, **choices)
+            for _ in range(clicks):
+                shown.apply(actor)
+
+        return act
+
+    def dashboard(self) -> Callable[[], Any]:
+        """Somebody who looked at Stripe, and refunds there a moment later."""
+        left = self.paid - self.given()
+        amount, wait = self.chance.randint(1, max(1, left)), self.chance.random() / 2
+
+        def act() -> None:
+            time.sleep(wait)
+            if left > 0:
+                self.api.refunds.create({"charge": self.charge.id, "amount": amount})
+                self.in_dashboard.append(amount)
+
+        return act
+
+    def reader(self) -> Callable[[], Any]:
+        """A worker that reads the customer."""
+        return lambda: sync_customer(self.world.customer)
+
+    def round(self) -> None:
+        """Several of them at the same moment, and answers that get lost."""
+        self.sandbox.control("DELETE", "log")
+        self.in_dashboard.clear()
+        makers = (self.colleague, self.colleague, self.colleague, self.dashboard, self.reader)
+        acts = [self.colleague(), *(self.chance.choice(makers)() for _ in range(self.chance.randint(1, 3)))]
+        for path in ("/v1/refunds", "/v1/credit_notes", "^/v1/customers/.*/balance_transactions"):
+            # The dashboard names the charge, and is spared.
+            mine = {"object": self.charge.payment_intent} if path == "/v1/refunds" else {}
+            which = {"method": "POST", "path": path, **mine}
+            if self.chance.random() < 0.3:
+                self.sandbox.control("POST", "faults", {"kind": self.chance.choice(FAULTS), **which})
+            # Our calls are slow, so that much happens between our last look and their effect.
+            slow = {"kind": "latency", "times": -1, "seconds": 0.1, "jitter": 0.3}
+            self.sandbox.control("POST", "faults", {**slow, **which})
+        at_once(acts)
+        self.sandbox.control("DELETE", "faults")
+        settle_everything()
+        self.late += self._late()
+
+    def _late(self) -> int:
+        """At most what the dashboard gave in this round after our last look."""
+        calls = self.sandbox.control("GET", "log")["calls"]
+        last_look = max(
+            (at for at, call in enumerate(calls) if (call["method"], call["path"]) == LOOK), default=-1
+        )
+        # Only ours have keys.
+        late = [
+            call
+            for call in calls[last_look + 1 :]
+            if (call["method"], call["path"], call["key"], call["status"])
+            == ("POST", "/v1/refunds", None, 200)
+        ]
+        return sum(sorted(self.in_dashboard, reverse=True)[: len(late)])
+
+    def check(self) -> None:
+        """What must hold."""
+        assert self.given() <= self.paid + self.late
+        assert sum(each.amount for each in self.refunds()) <= self.charge.amount
+        made: dict[str, list[int]] = {}
+        refunds = self.api.refunds.list({"charge": self.charge.id, "limit": 100}).data
+        notes = self.api.credit_notes.list({"invoice": self.invoice, "limit": 100}).data
+        every: list[Any] = [*refunds, *notes]
+        marked = [each for each in every if "operation" in (each.metadata or {})]
+        for each in marked:
+            made.setdefault(each.metadata["operation"], []).append(each.amount)
+        for event in OURS.all():
+            assert event.state in ("done", "failed"), (event.state, event.error)
+            once = [event.amount] if event.state == "done" else []
+            assert made.pop(str(event.uuid), []) == once, event.message
+        assert made == {}
+
+
+LOOK = ("GET", "/v1/credit_notes")
+
+
+def at_once(acts: list[Callable[[], Any]]) -> None:
+    barrier = threading.Barrier(len(acts))
+    broken: list[BaseException] = []
+
+    def play(act: Callable[[], Any]) -> None:
+        barrier.wait()
+        try:
+            with contextlib.suppress(BillingError, stripe.InvalidRequestError):
+                act()
+        except BaseException as error:  # a thread's failure is the test's
+            broken.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=play, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert broken == []
+
+
+def settle_everything() -> None:
+    """Let the sweeper do its work, until nothing can be under way any more."""
+    for _ in range(6):
+        if not OURS.filter(state="pending").exists():
+            return
+        make_due()
+        settle_pending()
+        grow_older(60)
+
+
+@seeded
+def test_no_more_goes_back_than_was_paid(
+    sandbox: Sandbox, settings: Settings, arriving_webhooks: str, seed: int
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    story = Story(sandbox, seed)
+    for _ in range(2):
+        story.round()
+        story.check()
+        if story.refunds() and story.chance.random() < 0.3:
+            failing = story.chance.choice(story.refunds())
+            sandbox.control("POST", "refunds", {"refund": failing.id, "status": "failed"})
+    story.round()
+    story.check()
+    while sandbox.control("GET", "deliveries")["waiting"]:
+        time.sleep(0.05)
