@@ -240,6 +240,8 @@ WEBHOOK_TOLERANCE_SECONDS = 300
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
+# Who is told of alerts by e-mail, besides the list in the admin.
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 
 # -- Logs -------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from procrastinate import JobContext, builtin_tasks
+from procrastinate import JobContext, RetryStrategy, builtin_tasks
 from procrastinate.contrib.django import app
 
-from billing import budget, inbox, sync
+from billing import alerts, budget, inbox, sync
 from billing.bulk import jobs, rows
 from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.sweeper import settle_pending
@@ -52,6 +52,16 @@ def settle_operations(timestamp: int) -> None:
 def lift_ended_holds(timestamp: int) -> None:
     """Every minute: lift holds whose end has come, and have Stripe bill again where they had stopped it."""
     lift_ended()
+
+
+@app.task(
+    name=alerts.MAIL_TASK,
+    queue=alerts.MAIL_QUEUE,
+    retry=RetryStrategy(max_attempts=8, exponential_wait=3),
+)
+def mail_alert(alert_id: int) -> None:
+    """Send one alert by e-mail."""
+    alerts.mail_alert(alert_id)
 
 
 @app.task(name=jobs.TASK, queue=jobs.QUEUE, priority=jobs.PRIORITY)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from adminops.models import Counter
-from billing.models import CustomerSync, EventPayload, OperationStep, SubscriptionEvent
+from billing.models import Alert, CustomerSync, EventPayload, OperationStep, SubscriptionEvent
 from organizations.models import BillingInterval, Hold, Membership, Organization, SubscriptionStatus
 
 PERIOD_START = datetime(2026, 11, 12, tzinfo=UTC)
@@ -214,3 +214,16 @@ class CounterFactory(DjangoModelFactory[Counter]):
     key = factory.Sequence(lambda n: f"counter-{n}")
     value = 1
     expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(minutes=1))
+
+
+class AlertFactory(DjangoModelFactory[Alert]):
+    """A refund that failed."""
+
+    class Meta:
+        model = Alert
+
+    kind = "refund_failed"
+    key = factory.Sequence(lambda n: f"refund_failed:re_{n}")
+    severity = Alert.Severity.TODAY
+    message = "The refund of $29.00 failed; the money is back at Stripe, not with the customer."
+    organization = factory.SubFactory(OrganizationFactory)

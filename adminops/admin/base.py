@@ -30,7 +30,7 @@ class BackOfficeAdmin(ModelAdmin):
     show_full_result_count = False
     list_filter_submit = True
     list_fullwidth = True
-    actions = None
+    actions: Any = None
     show_facets = ShowFacets.NEVER
     list_per_page = 50
     empty_value_display = "–"
@@ -83,6 +83,9 @@ def _on_many(
 
 class ReadOnlyAdmin(BackOfficeAdmin):
     """For rows that only Stripe, or only our own ledger, may write."""
+
+    # Nobody means all of these, and nothing counts how many that would be.
+    list_disable_select_all = True
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False

@@ -84,6 +84,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": _("Billing"),
             "items": [
                 item(_("Subscription events"), "history", "billing.subscriptionevent"),
+                item(_("Alerts"), "notifications", "billing.alert"),
                 item(_("Bulk jobs"), "checklist", "billing.bulkjob", sees="billing.view_subscriptionevent"),
             ],
         },

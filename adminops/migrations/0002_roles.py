@@ -13,6 +13,8 @@ SEEN_BY_STAFF = (
     "billing.view_subscriptionevent",
     "billing.view_eventpayload",
     "billing.view_operationstep",
+    "billing.view_alert",
+    "billing.acknowledge_alert",
     "billing.view_customersync",
     "djstripe.view_product",
     "djstripe.view_price",
@@ -79,7 +81,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("adminops", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("billing", "0004_steps_that_may_be_refused"),
+        ("billing", "0007_alerts"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("djstripe", "0003_2_11"),
         ("organizations", "0002_permissions_of_operations"),

@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing import budget, stripe_api
+from billing.alerts import raise_alert
 from billing.errors import (
     OutcomeUnknown,
     StripeBusy,
@@ -87,16 +88,16 @@ def carry_out(event: SubscriptionEvent, operation: Course, *, resend: bool) -> l
             answers.append(_answered(event, step, operation, resend=resend))  # noqa: PERF401  (it is read meanwhile)
         _succeed(event, operation, answers)
     except OutcomeUnknown as error:
-        _stay_pending(event, error.detail or str(error))
+        _stay_pending(event, operation, error.detail or str(error))
     except StripeError as error:
         if _may_come_later(event, operation, error, resend=resend):
-            _stay_pending(event, error.detail or str(error))
+            _stay_pending(event, operation, error.detail or str(error))
         else:
             _fail(event, operation, error)
     except Exception:
         # Whatever this is, Stripe may have done its part; the sweeper finds out, or hands it to a person.
         log.exception("Operation %s broke off; its outcome is looked up later", event.uuid)
-        _stay_pending(event, traceback.format_exc().replace("\0", ""))
+        _stay_pending(event, operation, traceback.format_exc().replace("\0", ""))
     return answers
 
 
@@ -246,6 +247,8 @@ def _fail(event: SubscriptionEvent, operation: Course, error: StripeError) -> No
             next_attempt_at=None,
             error=error.detail,
         )
+        if failure.needs_a_person:
+            _call_a_person(pending, failure.message)
         if done:
             _ask_for_sync(pending, operation)
 
@@ -256,7 +259,7 @@ def _ask_for_sync(event: SubscriptionEvent, operation: Course) -> None:
         request_sync(event.stripe_customer_id, objects)
 
 
-def _stay_pending(event: SubscriptionEvent, why: str) -> None:
+def _stay_pending(event: SubscriptionEvent, operation: Course, why: str) -> None:
     """Keep the row for the sweeper, which asks soon at first and then less and less often, and a person at last."""
     with transaction.atomic():
         pending = _locked_if_pending(event, ours=True)
@@ -271,3 +274,13 @@ def _stay_pending(event: SubscriptionEvent, why: str) -> None:
             state=State.PARKED if is_over else State.PENDING,
             next_attempt_at=None if is_over else Now() + delay,
         )
+        if is_over:
+            _call_a_person(
+                pending,
+                _("What became of “%(what)s” by %(who)s could not be found out.")
+                % {"what": operation.label, "who": pending.actor_label or _("the back office")},
+            )
+
+
+def _call_a_person(event: SubscriptionEvent, message: str) -> None:
+    raise_alert("operation_parked", str(event.pk), message, organization=event.organization, event=event)

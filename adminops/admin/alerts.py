@@ -1,0 +1,102 @@
+"""Alerts: the one list of what a person must look at, and the mark that somebody did."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter
+from unfold.decorators import display
+
+from adminops.admin.base import ReadOnlyAdmin
+from adminops.pages.badges import AMBER, RED, Badge
+from adminops.templatetags.backoffice import NOTHING, moment
+from billing.alerts import KINDS
+from billing.models import Alert
+
+_BADGES = {
+    Alert.Severity.TODAY: Badge(str(Alert.Severity.TODAY.label), RED, "error"),
+    Alert.Severity.LOOK: Badge(str(Alert.Severity.LOOK.label), AMBER, "warning"),
+}
+
+
+class OpenFilter(RadioFilter):
+    """Whether somebody has acknowledged it."""
+
+    title = _("acknowledged")
+    parameter_name = "acknowledged"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("Not yet")), ("yes", _("By somebody"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() in ("no", "yes"):
+            return queryset.filter(acknowledged_at__isnull=self.value() == "no")
+        return queryset
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """What wants a person, newest first; acknowledging says who looks after it, and hides nothing."""
+
+    list_display = ("what", "how_bad", "organization_cell", "since", "acknowledged")
+    list_filter = (OpenFilter, ("severity", ChoicesRadioFilter))
+    list_select_related = ("organization", "acknowledged_by")
+    list_display_links = None
+    search_fields = ("message", "organization__name")
+    search_help_text = _("Words of an alert, or an organization")
+    ordering = ("-pk",)
+    sortable_by = ()
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not request.user.has_perm("billing.acknowledge_alert"):
+            return {}
+        return {"acknowledge": (acknowledge, "acknowledge", _("Acknowledge: I look after it"))}
+
+    @display(description=_("What happened"))
+    def what(self, obj: Alert) -> str:
+        kind = KINDS.get(obj.kind)
+        text = format_html("{}", obj.message)
+        if obj.event_id:
+            url = reverse("admin:billing_subscriptionevent_change", args=[obj.event_id])
+            text = format_html('<a class="bo-link" href="{}">{}</a>', url, obj.message)
+        return format_html('{}<span class="bo-below">{}</span>', text, kind.what_to_do if kind else "")
+
+    @display(description=_("How urgent"))
+    def how_bad(self, obj: Alert) -> str:
+        return format_html("{}", _BADGES[Alert.Severity(obj.severity)])
+
+    @display(description=_("Organization"))
+    def organization_cell(self, obj: Alert) -> str:
+        if obj.organization is None:
+            return NOTHING
+        url = reverse("admin:organizations_organization_change", args=[obj.organization_id])
+        return format_html('<a class="bo-link" href="{}">{}</a>', url, obj.organization.name)
+
+    @display(description=_("Since"))
+    def since(self, obj: Alert) -> str:
+        return moment(obj.created_at)
+
+    @display(description=_("Acknowledged"))
+    def acknowledged(self, obj: Alert) -> str:
+        if obj.acknowledged_at is None or obj.acknowledged_by is None:
+            return NOTHING
+        return format_html("{}, {}", obj.acknowledged_by.get_username(), moment(obj.acknowledged_at))
+
+
+def acknowledge(model_admin: AlertAdmin, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+    """Say who looks after these; one that a colleague looks after already stays theirs."""
+    count = queryset.filter(acknowledged_at__isnull=True).update(
+        acknowledged_at=timezone.now(), acknowledged_by=cast(User, request.user)
+    )
+    messages.success(
+        request, ngettext("%(n)d alert acknowledged.", "%(n)d alerts acknowledged.", count) % {"n": count}
+    )

@@ -1,0 +1,92 @@
+"""Alerts: what a person must look at, raised once each, listed in the admin and sent by e-mail.
+
+A kind is a row of `KINDS`, with what to do about it. Raising is part of the caller's transaction; the e-mail is a job
+that is deferred with it, so that neither is there without the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from procrastinate.contrib.django import app
+
+from billing.models import Alert, SubscriptionEvent
+from organizations.models import Organization
+
+MAIL_TASK = "billing.tasks.mail_alert"
+MAIL_QUEUE = "maintenance"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of alert."""
+
+    label: str | Promise
+    severity: Alert.Severity
+    what_to_do: str | Promise
+
+
+KINDS: dict[str, Kind] = {
+    "operation_parked": Kind(
+        gettext_lazy("Operation without a known end"),
+        Alert.Severity.TODAY,
+        gettext_lazy("Look at the customer at Stripe, see what was done, and do or undo the rest there."),
+    ),
+    "refund_failed": Kind(
+        gettext_lazy("Refund failed"),
+        Alert.Severity.TODAY,
+        gettext_lazy("Tell the customer, and refund again or credit their balance."),
+    ),
+}
+
+
+def raise_alert(
+    kind: str,
+    about: str,
+    message: str,
+    *,
+    organization: Organization | None = None,
+    event: SubscriptionEvent | None = None,
+) -> bool:
+    """Raise an alert of a kind of `KINDS` about one thing (`about`, an id). Returns False where it was raised before.
+
+    Runs inside the caller's transaction.
+    """
+    alert, is_new = Alert.objects.get_or_create(
+        key=f"{kind}:{about}",
+        defaults={
+            "kind": kind,
+            "severity": KINDS[kind].severity,
+            "message": message,
+            "organization": organization,
+            "event": event,
+        },
+    )
+    if is_new and settings.ALERT_EMAILS:
+        app.configure_task(MAIL_TASK, queue=MAIL_QUEUE).defer(alert_id=alert.pk)
+    return is_new
+
+
+def mail_alert(alert_id: int) -> None:
+    """Send one alert to those who want them, once. Raises what the mail server raises; the job tries again."""
+    alert = Alert.objects.select_related("organization").get(pk=alert_id)
+    if alert.mailed_at is not None:
+        return
+    kind = KINDS[alert.kind]
+    who = alert.organization.name if alert.organization else _("No organization")
+    lines = [
+        f"{who}: {alert.message}",
+        "",
+        _("What to do: %(what)s") % {"what": kind.what_to_do},
+        _("See the list of alerts in the back office."),
+    ]
+    # A name may hold a line break, a subject may not.
+    subject = " ".join(f"[{alert.get_severity_display()}] {kind.label}: {who}".split())
+    send_mail(subject, "\n".join(lines), settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAILS)
+    Alert.objects.filter(pk=alert.pk).update(mailed_at=timezone.now())
