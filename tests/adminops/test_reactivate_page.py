@@ -155,3 +155,22 @@ def test_of_several_subscriptions_the_page_asks_which(
     shown = colleague.post(url(organization), {**answers, "step": "preview"})
     assert apply(colleague, organization, shown, **answers).status_code == 302
     assert not any(each.cancel_at_period_end for each in live(sandbox, world))
+
+
+def test_what_the_balance_pays_or_owes_is_told(sandbox: Sandbox, world: World, colleague: Client) -> None:
+    organization = leaving(sandbox, world)
+    sandbox.client.v1.customers.balance_transactions.create(
+        world.customer, {"amount": -5000, "currency": "usd"}
+    )
+    undo = Page(colleague.get(url(organization))).text
+    assert "$182.00 of it to be paid, after the customer's balance" in undo
+    sandbox.client.v1.subscriptions.cancel(world.subscription)
+    read(world)
+    answers = {"how": "new", "step": "preview"}
+    credit = Page(colleague.post(url(organization), answers)).text
+    assert "From the customer's balance −$50.00 Charged today $182.00" in credit
+    sandbox.client.v1.customers.balance_transactions.create(
+        world.customer, {"amount": 6000, "currency": "usd"}
+    )
+    debt = Page(colleague.post(url(organization), answers)).text
+    assert "Owed on the customer's balance $10.00 Charged today $242.00" in debt
