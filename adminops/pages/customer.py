@@ -156,7 +156,10 @@ class CustomerPage:
         billing = organization.subscription_status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
         if not billing or self.ends_on or organization.unit_amount is None or organization.seats is None:
             return None
-        return organization.unit_amount * organization.seats
+        seats, planned = organization.seats, organization.scheduled_at
+        if planned and organization.current_period_end and planned <= organization.current_period_end:
+            seats = organization.scheduled_seats or seats
+        return organization.unit_amount * seats
 
     # -- members ----------------------------------------------------------------------------------------
 

@@ -33,15 +33,6 @@ class SeatsForm(ReasonForm):
         "proration": "when=now|date",
     }
 
-    when = forms.ChoiceField(
-        label=gettext_lazy("When"),
-        choices=When.choices,
-        widget=forms.RadioSelect,
-        error_messages={
-            "required": gettext_lazy("Choose when the seats change."),
-            "invalid_choice": gettext_lazy("Choose when the seats change."),
-        },
-    )
     seats = forms.IntegerField(
         label=gettext_lazy("New seats"),
         min_value=1,
@@ -55,6 +46,15 @@ class SeatsForm(ReasonForm):
         widget=forms.NumberInput(
             attrs={"inputmode": "numeric", "autofocus": True, "autocomplete": "off", "step": 1}
         ),
+    )
+    when = forms.ChoiceField(
+        label=gettext_lazy("When"),
+        choices=When.choices,
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": gettext_lazy("Choose when the seats change."),
+            "invalid_choice": gettext_lazy("Choose when the seats change."),
+        },
     )
     on = forms.DateField(
         label=gettext_lazy("Day of the change"),

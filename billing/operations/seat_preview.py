@@ -28,7 +28,7 @@ class Proration(models.TextChoices):
     """What happens to the price of the running period, in Stripe's words."""
 
     NEXT_INVOICE = "create_prorations", gettext_lazy("On the next invoice")
-    INVOICE_NOW = "always_invoice", gettext_lazy("Invoice now")
+    INVOICE_NOW = "always_invoice", gettext_lazy("Invoice at once")
     NONE = "none", gettext_lazy("Nothing for this period")
 
 

@@ -111,9 +111,9 @@ class ScheduleSeats(SeatOperation[SeatPlanPreview]):
         plan = event.plan or {}
         return Settlement(
             message=ngettext(
-                "%(seats)d seat is planned from %(day)s on; until then it is %(before)s."
+                "%(seats)d seat is planned from %(day)s on; until then it stays at %(before)s."
                 " Stripe confirmed at %(time)s.",
-                "%(seats)d seats are planned from %(day)s on; until then it is %(before)s."
+                "%(seats)d seats are planned from %(day)s on; until then it stays at %(before)s."
                 " Stripe confirmed at %(time)s.",
                 plan["seats_after"],
             )

@@ -99,6 +99,7 @@ def test_a_change_is_planned_for_the_renewal_seen_and_withdrawn(
     assert (seats_planned_at_stripe(sandbox, world), seats_at_stripe(sandbox, world)) == (15, 8)
     page = customer_page(ann, organization)
     assert f"15 seats from {day} on" in page
+    assert f"about $435.00 on {day}" in page
     assert "15 seats are planned from" in page
 
     form = Page(ann.get(url(organization)))
