@@ -26,6 +26,7 @@ from adminops.pages.reprocess import ReprocessPage
 from adminops.pages.resync import ResyncPage
 from adminops.pages.seats import ChangeSeatsPage
 from adminops.pages.suspend import ActivatePage, SuspendPage
+from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject
 from billing.stripe_api import configuration_problem
@@ -206,9 +207,9 @@ def offered_on_event(user: Any, event: SubscriptionEvent) -> list[Offer]:
         return offers
     of_organization = {offer.action.name: offer for offer in offered(user, organization)}
     refund, resync = of_organization.get("refund_invoice"), of_organization.get("resync_organization")
-    if refund and event.stripe_invoice_id:
-        invoice = urlencode({"invoice": event.stripe_invoice_id})
-        offers.append(replace(refund, url=f"{refund.url}?{invoice}"))
+    invoice = event.stripe_invoice_id or mirror.invoice_of_charge(event.stripe_charge_id or "")
+    if refund and invoice:
+        offers.append(replace(refund, url=f"{refund.url}?{urlencode({'invoice': invoice})}"))
     if resync:
         offers.append(resync)
     return offers

@@ -364,6 +364,17 @@ def customer_of_charge(charge_id: str) -> str | None:
     return _id_of(charge.get("customer")) if charge else None
 
 
+def invoice_of_charge(charge_id: str) -> str | None:
+    """The invoice that a charge paid or was to pay, or None where the mirror knows of none."""
+    charge = _one(Charge.objects.filter(id=charge_id))
+    intent = _id_of((charge or {}).get("payment_intent"))
+    if charge is None or intent is None:
+        return None
+    payment = [{"payment": {"payment_intent": intent}}]
+    invoices = Invoice.objects.filter(customer_id=_id_of(charge.get("customer")))
+    return invoices.filter(stripe_data__payments__data__contains=payment).values_list("id", flat=True).first()
+
+
 def has_field(model: type[StripeModel], name: str) -> bool:
     """Whether a mirrored model has a column of that name; the admin builds its lists with it."""
     try:

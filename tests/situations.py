@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from billing.models import SubscriptionEvent
 from billing.operations.base import Subject
 from organizations.models import Organization
 from tests.conftest import Sandbox
@@ -86,6 +87,68 @@ def refund_invoice(sandbox: Sandbox) -> Situation:
         answers={"invoice": str(invoice), "destination": "card", "amount": "29.00", "stripe_reason": ""},
         choices={"invoice": str(invoice), "amount": 2900},
         effect=lambda: sum(charge.amount_refunded for charge in charges_at_stripe(sandbox, world)),
+    )
+
+
+def apply_discount(sandbox: Sandbox) -> Situation:
+    _world, organization = _organization(sandbox)
+    coupon = sandbox.client.v1.coupons.create({"percent_off": 20, "duration": "forever"})
+    return Situation(
+        organization,
+        answers={"code": coupon.id},
+        choices={"code": coupon.id},
+        effect=lambda: sandbox.client.v1.coupons.retrieve(coupon.id).times_redeemed,
+    )
+
+
+def remove_discount(sandbox: Sandbox) -> Situation:
+    world = make_customer(sandbox)
+    coupon = sandbox.client.v1.coupons.create({"percent_off": 20, "duration": "forever"})
+    discounted = sandbox.client.v1.subscriptions.update(
+        world.subscription, {"discounts": [{"coupon": coupon.id}]}
+    )
+    [discount] = discounted.discounts
+    return Situation(
+        make_organization(world),
+        answers={"discount": str(discount)},
+        choices={"discount": str(discount)},
+        effect=lambda: len(sandbox.client.v1.subscriptions.retrieve(world.subscription).discounts),
+    )
+
+
+def create_portal_session(sandbox: Sandbox) -> Situation:
+    _world, organization = _organization(sandbox)
+    made = "/v1/billing_portal/sessions"
+    return Situation(
+        organization,
+        answers={},
+        choices={},
+        effect=lambda: sum(call["path"] == made for call in sandbox.control("GET", "log")["calls"]),
+        is_final=False,
+    )
+
+
+def resync_organization(sandbox: Sandbox) -> Situation:
+    _world, organization = _organization(sandbox)
+    Organization.objects.filter(pk=organization.pk).update(seats=3)
+    return Situation(
+        organization,
+        answers={},
+        choices={},
+        effect=lambda: Organization.objects.get(pk=organization.pk).seats,
+    )
+
+
+def reprocess_event(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+    event = SubscriptionEventFactory(
+        organization=organization, stripe_object_id=world.subscription, state="parked", error="It failed."
+    )
+    return Situation(
+        event,
+        answers={},
+        choices={},
+        effect=lambda: SubscriptionEvent.objects.get(pk=event.pk).state,
     )
 
 
@@ -186,4 +249,9 @@ SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {
     "schedule_seats": schedule_seats,
     "suspend_organization": suspend_organization,
     "withdraw_scheduled_seats": withdraw_scheduled_seats,
+    "apply_discount": apply_discount,
+    "remove_discount": remove_discount,
+    "create_portal_session": create_portal_session,
+    "resync_organization": resync_organization,
+    "reprocess_event": reprocess_event,
 }

@@ -137,6 +137,8 @@ class RemoveDiscountPage(DiscountPage[RemoveChoices, RemovePreview]):
     operation = OPERATIONS["remove_discount"]
     form_class = RemoveCouponForm
     previewed_fields = ("discount",)
+    # Where there is one coupon it is chosen already.
+    previews_at_once = True
 
     def form(self, data: Any = None) -> forms.Form:
         form = super().form(data)

