@@ -5,7 +5,6 @@ A hold that stopped billing stays unlifted until billing is taken up again, so t
 
 from __future__ import annotations
 
-import datetime
 import logging
 
 from django.db import IntegrityError, transaction
@@ -25,12 +24,12 @@ from organizations.models import Hold, Organization
 log = logging.getLogger(__name__)
 
 
-def lift_ended_holds(now: datetime.datetime | None = None) -> int:
+def lift_ended_holds() -> int:
     """Lift the holds whose end has come, and have Stripe bill again where none is left that stops it.
 
     Returns how many were lifted. Where somebody's change is still in progress, it is left for the next time.
     """
-    ended = Hold.objects.filter(lifted_at=None, ends_at__lte=now or timezone.now())
+    ended = Hold.objects.filter(lifted_at=None, ends_at__lte=timezone.now())
     lifted = 0
     for organization_id in list(
         ended.order_by("organization").values_list("organization", flat=True).distinct()

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from billing.errors import BillingError, NotPermitted, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
+from billing.operations import ended_holds
 from billing.operations.ended_holds import lift_ended_holds
 from billing.operations.sweeper import settle_pending
 from organizations.models import Hold, Organization
@@ -544,6 +545,27 @@ def test_billing_resumes_by_itself_whatever_happens_around_it(
     settle()
     assert not is_paused(sandbox, world)
     assert SubscriptionEvent.objects.get(type="resume_billing").state == "done"
+
+
+def test_a_job_that_dies_before_it_tells_stripe_is_brought_to_its_end(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspend(organization, billing="stops", ends_at=in_days(3))
+    end_holds()
+
+    class Died(BaseException):
+        pass
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        raise Died
+
+    monkeypatch.setattr(ended_holds, "carry_out", die)
+    with pytest.raises(Died):
+        lift_ended_holds()
+    assert (has_access(organization), is_paused(sandbox, world)) == (True, True)
+    settle()
+    assert not is_paused(sandbox, world)
+    assert lift_ended_holds() == 0
 
 
 def test_a_new_hold_of_the_same_kind_waits_until_the_ended_one_is_done_with(

@@ -5,11 +5,13 @@ import datetime
 import croniter
 import pytest
 from django.db import connection
+from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing import inbox, tasks
 from billing.models import CustomerSync
+from tests.factories import HoldFactory
 
 
 def test_what_somebody_waits_for_runs_every_ten_seconds() -> None:
@@ -21,6 +23,20 @@ def test_what_somebody_waits_for_runs_every_ten_seconds() -> None:
         times = croniter.croniter(periodic.cron, start, ret_type=datetime.datetime)
         seconds = [(times.get_next() - start).total_seconds() for _ in range(6)]
         assert seconds == [5, 15, 25, 35, 45, 55]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ended_holds_are_lifted_within_a_minute() -> None:
+    (periodic,) = [
+        each
+        for each in app.periodic_registry.periodic_tasks.values()
+        if each.task.name == "billing.tasks.lift_ended_holds"
+    ]
+    assert periodic.cron == "* * * * *"
+    hold = HoldFactory(ends_at=timezone.now() - datetime.timedelta(seconds=1))
+    tasks.lift_ended_holds(0)
+    hold.refresh_from_db()
+    assert hold.lifted_at == hold.ends_at
 
 
 @pytest.mark.django_db(transaction=True)
