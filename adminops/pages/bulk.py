@@ -27,8 +27,9 @@ from adminops import denials, limits
 from adminops.pages.bulk_forms import FORMS, BulkForm
 from adminops.pages.operation import LIMITED
 from billing.bulk import jobs
+from billing.bulk.base import BulkKind
 from billing.bulk.jobs import Plan
-from billing.bulk.kinds import KINDS, BulkKind
+from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused, PreviewOutdated
 from billing.stripe_api import configuration_problem
 
@@ -92,7 +93,7 @@ class BulkPage:
 
     def form(self, data: Any = None) -> BulkForm:
         """What is asked once for all, empty or with what was typed."""
-        return FORMS[self.action.name](data)
+        return FORMS[self.action.name](self.request.user, data)
 
     def back(self, why: str) -> HttpResponse:
         """To the list, saying why."""

@@ -1,4 +1,5 @@
 """One operation on many: planned from our own rows, agreed to once, done row by row in the background.
 
-`kinds` says how an operation is done to many, `jobs` plans, starts and stops, `rows` does one row.
+`base` says what it takes to do an operation to many, `kinds` is the registry of those that can be; `jobs` plans,
+starts and stops, `rows` does one row.
 """

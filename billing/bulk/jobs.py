@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from procrastinate.contrib.django import app
 
-from billing.bulk.kinds import KINDS, BulkKind, Selected
-from billing.errors import OperationRefused
+from billing.bulk.base import BulkKind, PlannedRow, Selected
+from billing.errors import BillingError, OperationRefused
 from billing.models import BulkJob, BulkRow, SubscriptionEvent
-from billing.operations.base import Choices, Subject
+from billing.operations.base import Subject
 from organizations.models import Organization
 
 # More than that nobody can look over, and a page cannot show.
@@ -51,22 +49,6 @@ RETRIABLE = (Outcome.FAILED, Outcome.REFUSED, Outcome.STOPPED)
 
 
 @dataclass(frozen=True)
-class PlannedRow:
-    """What would happen to one of many."""
-
-    selected: Selected[Any]
-    choices: Choices
-    basis: dict[str, Any]
-    outlook: str
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal plans: what was shown is held against it."""
-        told = json.dumps([self.choices.to_dict(), self.basis, self.outlook], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
 class Plan:
     """What would happen to many, and to which of them it cannot."""
 
@@ -79,20 +61,10 @@ def plan(kind: BulkKind[Any, Any, Any], keys: Sequence[str], asked: dict[str, An
     made = Plan()
     for selected in kind.selected(keys):
         try:
-            made.rows.append(_planned(kind, selected, asked))
-        except OperationRefused as refusal:
+            made.rows.append(kind.planned(selected, asked))
+        except BillingError as refusal:
             made.refused.append((selected, str(refusal.message)))
     return made
-
-
-def _planned(kind: BulkKind[Any, Any, Any], selected: Selected[Any], asked: dict[str, Any]) -> PlannedRow:
-    reason = kind.operation.refuse_reason(selected.subject)
-    if reason:
-        raise OperationRefused(reason)
-    choices = kind.choices_for(selected, asked)
-    return PlannedRow(
-        selected, choices, kind.basis(selected.subject, choices), kind.outlook(selected, choices)
-    )
 
 
 def start(
@@ -217,8 +189,3 @@ def retriable(job: BulkJob) -> list[str]:
     """The keys of what was ticked and surely not done, so that it may be planned and agreed to anew."""
     rows = with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RETRIABLE)
     return list(rows.order_by("position").values_list("selected", flat=True))
-
-
-def kind_of(job: BulkJob) -> BulkKind[Any, Any, Any]:
-    """How the rows of a job are done."""
-    return KINDS[job.type]

@@ -129,7 +129,7 @@ def preview_cancellation(
     Raises OperationRefused where it cannot be done, StripeError where Stripe does not tell.
     """
     when = When(choices.when)
-    _check(subscription, choices, at)
+    refuse_unless_cancellable(subscription, choices, at)
     schedule = schedule_of(subscription)
     planned = planned_seats(subscription)
     is_now = when == When.NOW
@@ -176,7 +176,8 @@ def period_end(subscription: StripeObject) -> int:
     return min(ends)
 
 
-def _check(subscription: StripeObject, choices: CancelChoices, at: int) -> None:
+def refuse_unless_cancellable(subscription: StripeObject, choices: CancelChoices, at: int) -> None:
+    """Raises OperationRefused where a subscription in this state cannot be cancelled so, with why."""
     schedule = schedule_of(subscription)
     if schedule is not None and not is_ours(schedule):
         raise OperationRefused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +98,12 @@ def live_subscriptions(organization: Organization) -> list[StripeObject]:
     """The subscriptions of an organization's customer that have not ended, newest first, as the mirror has them."""
     if not organization.stripe_customer_id:
         return []
-    everything = mirror.subscriptions_of(organization.stripe_customer_id)
-    live = [each for each in everything if each["status"] not in ENDED_STATUSES]
+    return living(mirror.subscriptions_of(organization.stripe_customer_id))
+
+
+def living(subscriptions: Iterable[StripeObject]) -> list[StripeObject]:
+    """Those of a customer's subscriptions that have not ended, newest first."""
+    live = [each for each in subscriptions if each["status"] not in ENDED_STATUSES]
     return sorted(live, key=lambda each: (each["created"], each["id"]), reverse=True)
 
 

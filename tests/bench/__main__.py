@@ -5,11 +5,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import Row, sandbox
+from tests.bench import Row, bulk_seats, sandbox
 from tests.environment import VAR
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sandbox": sandbox.measure,
+    "bulk_seats": bulk_seats.measure,
 }
 
 

@@ -14,18 +14,21 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from djstripe.models import Invoice
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.bulk import jobs, rows
 from billing.bulk.jobs import Outcome
 from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused
-from billing.models import BulkJob, BulkRow, SubscriptionEvent
+from billing.models import BulkJob, BulkRow, CustomerSync, SubscriptionEvent
+from billing.sync import sync_customer
 from organizations.models import Organization
 from tests import databases
 from tests.conftest import Sandbox
-from tests.factories import MembershipFactory, StaffFactory
+from tests.factories import GroupFactory, MembershipFactory, StaffFactory
 from tests.operating import make_due
+from tests.situations import SITUATIONS, Situation
 from tests.stripe_world import World, make_customer, make_organization, make_price, read, seats_at_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -279,6 +282,124 @@ def test_there_are_no_more_rows_than_a_job_may_have(colleague: User) -> None:
     with pytest.raises(OperationRefused, match="nothing to be done"):
         jobs.start(SEATS, id_=uuid.uuid4(), shown={}, asked=TO_12, actor=colleague)
     assert not BulkJob.objects.exists()
+
+
+# -- whatever can be done to many -----------------------------------------------------------------------------
+
+ASKED: dict[str, dict[str, Any]] = {
+    "change_seats": TO_12,
+    "cancel_subscription": {
+        "when": "now",
+        "prorate": "",
+        "invoice_now": "",
+        "feedback": "",
+        "comment": "",
+    },
+    "suspend_organization": {"kind": "manual", "ends_at": None, "billing": "continues", "invoices": "leave"},
+    "activate_organization": {"kinds": ["manual", "abuse", "non_payment"]},
+    "resync_organization": {},
+    "refund_invoice": {"stripe_reason": ""},
+    "reprocess_event": {},
+}
+
+
+def key_of(situation: Situation) -> str:
+    """What is ticked for it in its list."""
+    if "invoice" not in situation.choices:
+        return str(situation.subject.pk)
+    return str(Invoice.objects.get(id=situation.choices["invoice"]).djstripe_id)
+
+
+@pytest.mark.parametrize("type_", KINDS)
+def test_whatever_can_be_done_to_many_is_shown_done_once_and_told(sandbox: Sandbox, type_: str) -> None:
+    situation, kind = SITUATIONS[type_](sandbox), KINDS[type_]
+    sandbox.control("DELETE", "log")
+    planned = jobs.plan(kind, [key_of(situation), "987654321"], ASKED[type_])
+    assert sandbox.control("GET", "log")["calls"] == []
+    assert planned.refused == []
+    (row,) = planned.rows
+    assert row.outlook
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest},
+        asked=ASKED[type_],
+        actor=StaffFactory(permissions=[kind.operation.permission]),
+        reason="asked on the phone",
+    )
+    assert outcomes(job) == [("waiting", "")]
+    before = situation.effect()
+    do_all(job)
+    for customer_id in CustomerSync.objects.values_list("pk", flat=True):
+        sync_customer(customer_id)
+    after = situation.effect()
+    assert after != before
+    (outcome,) = outcomes(job)
+    assert (outcome[0], bool(outcome[1])) == ("done", True), outcome
+    BulkRow.objects.update(state="waiting")
+    do_all(job)
+    assert situation.effect() == after
+    assert SubscriptionEvent.objects.filter(type=type_).count() == 1
+
+
+def test_a_cancellation_that_a_colleague_was_faster_with_is_not_done_again(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization]
+) -> None:
+    kind, asked = KINDS["cancel_subscription"], ASKED["cancel_subscription"]
+    planned = jobs.plan(kind, [str(organizations[0].pk)], asked)
+    sandbox.client.v1.subscriptions.update(worlds[0].subscription, {"cancel_at_period_end": True})
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked=asked,
+        actor=StaffFactory(permissions=[kind.operation.permission]),
+    )
+    do_all(job)
+    assert outcomes(job) == [
+        ("refused", "It changed since this was shown. Nothing was changed; look and try again.")
+    ]
+
+
+def test_a_refund_gives_back_what_was_shown_or_nothing(sandbox: Sandbox) -> None:
+    situation, kind = SITUATIONS["refund_invoice"](sandbox), KINDS["refund_invoice"]
+    planned = jobs.plan(kind, [key_of(situation)], ASKED["refund_invoice"])
+    assert "goes back to the card" in planned.rows[0].outlook
+    intent = sandbox.client.v1.payment_intents.list().data[0].id
+    sandbox.client.v1.refunds.create({"payment_intent": intent, "amount": 100})
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked=ASKED["refund_invoice"],
+        actor=StaffFactory(permissions=[kind.operation.permission]),
+    )
+    do_all(job)
+    (outcome,) = outcomes(job)
+    assert outcome[0] == "refused"
+    assert "was shown. Nothing was changed." in outcome[1]
+
+
+def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
+    sandbox: Sandbox, organizations: list[Organization], settings: Any
+) -> None:
+    settings.REFUND_LIMITS = {"Support": {"usd": [30_000, 50_000]}}
+    kind = KINDS["refund_invoice"]
+    supporter = StaffFactory(permissions=[kind.operation.permission])
+    supporter.groups.add(GroupFactory(name="Support"))
+    keys = [str(key) for key in Invoice.objects.order_by("djstripe_id").values_list("djstripe_id", flat=True)]
+    assert len(keys) == 3
+    planned = jobs.plan(kind, keys, ASKED["refund_invoice"])
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked=ASKED["refund_invoice"],
+        actor=supporter,
+    )
+    do_all(job)
+    # $232.00 and $261.00 are within the $500.00 of a day, and another $290.00 is not.
+    assert [outcome for outcome, _told in outcomes(job)] == ["done", "done", "refused"]
 
 
 # -- killed ---------------------------------------------------------------------------------------------------

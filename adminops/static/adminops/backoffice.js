@@ -2,10 +2,8 @@
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("form[data-operation]").forEach((form) => {
-        showWhatApplies(form);
-        followWithPreview(form);
-    });
+    document.querySelectorAll("form.bo-operation").forEach(showWhatApplies);
+    document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
     document.querySelectorAll("details.bo-more").forEach(closeFromOutside);
     document.querySelectorAll("[data-copy]").forEach(copyOnClick);
     if (document.querySelector("[data-look-again]")) {

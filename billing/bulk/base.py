@@ -1,0 +1,96 @@
+"""What it takes to do an operation to many: what each row would be, told from our own rows, and what must hold then."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.utils.translation import gettext as _
+
+from billing.errors import OperationRefused
+from billing.operations import OPERATIONS
+from billing.operations.base import Choices, Preview, Subject
+from billing.operations.settlement import AnyOperation
+from billing.stripe_api import StripeObject
+from organizations.models import Organization
+
+
+@dataclass(frozen=True)
+class Selected[SubjectT: Subject]:
+    """What somebody ticked in a list."""
+
+    key: str
+    """Its key in that list."""
+    subject: SubjectT
+    """What the operation is done to."""
+    label: str
+    objects: tuple[StripeObject, ...] = ()
+    """What of it the mirror has and its plan needs: read for all rows together, so that a thousand cost no thousand."""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """What would happen to one of many."""
+
+    selected: Selected[Any]
+    choices: Choices
+    outlook: str
+    """What will happen to it, in a few words."""
+    basis: dict[str, Any]
+    """What it is like now, as far as the outlook depends on it; of JSON's own types."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal plans: what was shown is held against it."""
+        told = json.dumps([self.choices.to_dict(), self.basis, self.outlook], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
+    """How one operation is done to many. Has no state of its own, and asks Stripe nothing."""
+
+    type: ClassVar[str]
+    """The operation's, in `OPERATIONS`."""
+    ticked_in: ClassVar[str]
+    """Of which model's list, as `app_label.model_name`."""
+
+    @property
+    def operation(self) -> AnyOperation:
+        """What is done to each."""
+        return OPERATIONS[self.type]
+
+    @abstractmethod
+    def selected(self, keys: Sequence[str]) -> list[Selected[SubjectT]]:
+        """What was ticked, in that order; what is no longer there is left out."""
+
+    @abstractmethod
+    def planned(self, selected: Selected[SubjectT], asked: dict[str, Any]) -> PlannedRow:
+        """What would happen to this one. Raises OperationRefused with why it cannot be done to it."""
+
+    @abstractmethod
+    def hold(self, basis: dict[str, Any], subject: SubjectT, choices: ChoicesT, preview: PreviewT) -> None:
+        """Hold what the person saw against the present. Raises OperationRefused where it is something else now."""
+
+    def refuse_if_unfit(self, subject: SubjectT) -> None:
+        """Raises OperationRefused where the operation itself says why it cannot be done now."""
+        if reason := self.operation.refuse_reason(subject):
+            raise OperationRefused(reason)
+
+
+class OrganizationsKind[ChoicesT: Choices, PreviewT: Preview](BulkKind[Organization, ChoicesT, PreviewT]):
+    """An operation on many organizations, ticked in their list."""
+
+    ticked_in = "organizations.organization"
+
+    def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
+        found = Organization.objects.in_bulk([int(key) for key in keys])
+        return [Selected(key, found[int(key)], found[int(key)].name) for key in keys if int(key) in found]
+
+
+def changed() -> str:
+    """That a row is not what was agreed to any more, in a sentence."""
+    return _("It changed since this was shown. Nothing was changed; look and try again.")

@@ -1,0 +1,178 @@
+"""To the subscriptions of many: change seats, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from billing import mirror
+from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed
+from billing.errors import OperationRefused
+from billing.metrics import recurring_amount
+from billing.money import format_money
+from billing.operations.cancel_preview import (
+    CancelChoices,
+    CancelPreview,
+    When,
+    period_end,
+    refuse_unless_cancellable,
+)
+from billing.operations.intent import in_progress
+from billing.operations.seat_preview import MAX_SEATS, SeatChoices, SeatPreview
+from billing.operations.subscription import (
+    SubscriptionChoices,
+    SubscriptionOperation,
+    SubscriptionPreview,
+    date_in_words,
+    living,
+    lock_key_of,
+)
+from billing.projection import from_unix
+from billing.stripe_api import StripeObject
+from organizations.models import Organization
+
+
+class SubscriptionsKind[ChoicesT: SubscriptionChoices, PreviewT: SubscriptionPreview](
+    OrganizationsKind[ChoicesT, PreviewT]
+):
+    """An operation on the one live subscription of each."""
+
+    def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
+        """With each one's live subscriptions."""
+        chosen = super().selected(keys)
+        customers = [each.subject.stripe_customer_id for each in chosen if each.subject.stripe_customer_id]
+        found = mirror.subscriptions_of_many(customers)
+        return [
+            replace(each, objects=tuple(living(found.get(each.subject.stripe_customer_id or "", []))))
+            for each in chosen
+        ]
+
+    def only_subscription(self, selected: Selected[Organization]) -> StripeObject:
+        """The one that is meant. Raises OperationRefused where that is not clear, or it cannot be done to it."""
+        live = selected.objects
+        if len(live) > 1:
+            raise OperationRefused(
+                _("It has %(count)d live subscriptions. Do it on its own page, which asks which is meant.")
+                % {"count": len(live)}
+            )
+        if not live or live[0]["id"] != selected.subject.stripe_subscription_id:
+            self.refuse_if_unfit(selected.subject)
+            raise OperationRefused(_("It has no live subscription."))
+        operation = cast("SubscriptionOperation[ChoicesT, PreviewT]", self.operation)
+        if reason := operation.unfit(live[0]) or in_progress(lock_key_of(live[0]["id"])):
+            raise OperationRefused(reason)
+        return live[0]
+
+
+class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
+    """To one number of seats, or by so many more or fewer."""
+
+    type = "change_seats"
+
+    def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
+        organization, subscription = selected.subject, self.only_subscription(selected)
+        now = organization.seats or 0
+        seats = asked["seats"] if asked["how"] == "to" else now + asked["seats"]
+        if seats == now:
+            raise OperationRefused(_("It has %(seats)s seats already.") % {"seats": now})
+        if not 1 <= seats <= MAX_SEATS:
+            raise OperationRefused(
+                _("It has %(now)s seats, and would have %(then)s; from 1 to %(most)s can be set.")
+                % {"now": now, "then": seats, "most": formats.number_format(MAX_SEATS)}
+            )
+        choices = SeatChoices(subscription=subscription["id"], seats=seats, proration=asked["proration"])
+        words = [
+            _("Seats %(before)s → %(after)s") % {"before": now, "after": seats},
+            _("%(before)s → %(after)s %(every)s")
+            % {
+                "before": format_money(recurring_amount(subscription), subscription["currency"]),
+                "after": format_money(recurring_amount(subscription, seats), subscription["currency"]),
+                "every": organization.get_interval_display() if organization.interval_count == 1 else "",
+            },
+        ]
+        if seats < now and seats < (used := organization.seats_used()):
+            words.append(ngettext("%(n)d member is active", "%(n)d members are active", used) % {"n": used})
+        outlook = " · ".join(word.strip() for word in words)
+        return PlannedRow(selected, choices, outlook, {"seats": now})
+
+    def hold(
+        self, basis: dict[str, Any], subject: Organization, choices: SeatChoices, preview: SeatPreview
+    ) -> None:
+        """By Stripe's own present number: our rows may be seconds behind."""
+        if preview.seats_before != basis["seats"]:
+            raise OperationRefused(
+                ngettext(
+                    "It has %(now)d seat now, and %(shown)d were shown. Nothing was changed.",
+                    "It has %(now)d seats now, and %(shown)d were shown. Nothing was changed.",
+                    preview.seats_before,
+                )
+                % {"now": preview.seats_before, "shown": basis["seats"]}
+            )
+
+
+class CancelMany(SubscriptionsKind[CancelChoices, CancelPreview]):
+    """At the end of each one's period, or now."""
+
+    type = "cancel_subscription"
+
+    def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
+        subscription, is_now = self.only_subscription(selected), asked["when"] == When.NOW
+        choices = CancelChoices(
+            subscription=subscription["id"],
+            when=asked["when"],
+            prorate=is_now and bool(asked["prorate"]),
+            invoice_now=is_now and bool(asked["invoice_now"]),
+            feedback=asked["feedback"],
+            comment=asked["comment"],
+        )
+        refuse_unless_cancellable(subscription, choices, int(timezone.now().timestamp()))
+        end = period_end(subscription)
+        basis = _cancelling(subscription["status"], end, subscription.get("cancel_at"), choices)
+        return PlannedRow(selected, choices, _end_in_words(subscription, choices), basis)
+
+    def hold(
+        self, basis: dict[str, Any], subject: Organization, choices: CancelChoices, preview: CancelPreview
+    ) -> None:
+        """By what Stripe has now, whatever our own rows say."""
+        ends, scheduled = preview.ends_at, preview.scheduled_end
+        present = _cancelling(
+            preview.status,
+            int(ends.timestamp()) if ends else None,
+            int(scheduled.timestamp()) if scheduled else None,
+            choices,
+        )
+        if present != basis:
+            raise OperationRefused(changed())
+
+
+def _cancelling(
+    status: str, ends: int | None, scheduled: int | None, choices: CancelChoices
+) -> dict[str, Any]:
+    """What of a subscription a cancellation is agreed to by; "now" has no date of its own."""
+    return {
+        "status": status,
+        "ends_at": ends if choices.when == When.PERIOD_END else None,
+        "cancel_at": scheduled,
+    }
+
+
+def _end_in_words(subscription: StripeObject, choices: CancelChoices) -> str:
+    amount = format_money(recurring_amount(subscription), subscription["currency"])
+    if choices.when == When.PERIOD_END:
+        end = from_unix(period_end(subscription))
+        return _("Ends on %(date)s; %(amount)s is not billed any more") % {
+            "date": date_in_words(end) if end else "",
+            "amount": amount,
+        }
+    return " · ".join(
+        [
+            _("Ends now; %(amount)s is not billed any more") % {"amount": amount},
+            _("unused time is credited") if choices.prorate else _("nothing is credited"),
+            _("a final invoice is made") if choices.invoice_now else _("no final invoice"),
+        ]
+    )
