@@ -253,6 +253,17 @@ def subscriptions_of(customer_id: str) -> list[StripeObject]:
     return with_products(_newest(Subscription.objects.filter(customer_id=customer_id), None))
 
 
+def subscriptions_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
+    """The same for many customers, by their ids, in two queries."""
+    rows = Subscription.objects.filter(customer_id__in=list(customer_ids)).order_by("-created", "-djstripe_id")
+    found: dict[str, list[StripeObject]] = {}
+    pairs = list(rows.values_list("customer_id", "stripe_data"))
+    with_products([data for _customer_id, data in pairs])
+    for customer_id, data in pairs:
+        found.setdefault(customer_id, []).append(data)
+    return found
+
+
 def subscription(subscription_id: str) -> StripeObject | None:
     """One subscription with its products expanded, or None where the mirror has none."""
     found = _one(Subscription.objects.filter(id=subscription_id))
@@ -315,6 +326,22 @@ def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeO
 def paid_invoice(customer_id: str, invoice_id: str) -> StripeObject | None:
     """One of those, or None where this customer has none of that id."""
     return _one(_paid_invoices(customer_id).filter(id=invoice_id))
+
+
+def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
+    """Invoices by their row numbers, as the admin's list names what was ticked."""
+    return dict(Invoice.objects.filter(djstripe_id__in=list(keys)).values_list("djstripe_id", "stripe_data"))
+
+
+def charges_of_invoice(invoice: StripeObject) -> list[StripeObject]:
+    """The charges that paid an invoice, newest first. https://docs.stripe.com/api/invoice-payment"""
+    payments = (invoice.get("payments") or {}).get("data") or []
+    intents = [_id_of((each.get("payment") or {}).get("payment_intent")) for each in payments]
+    charges = Charge.objects.filter(
+        customer_id=_id_of(invoice.get("customer")),
+        stripe_data__payment_intent__in=list(filter(None, intents)),
+    )
+    return _newest(charges.filter(stripe_data__status="succeeded"), None)
 
 
 def has_paid_invoice(customer_id: str) -> bool:
