@@ -399,7 +399,7 @@ def invoice_of_charge(charge_id: str) -> str | None:
         return None
     payment = [{"payment": {"payment_intent": intent}}]
     invoices = Invoice.objects.filter(customer_id=_id_of(charge.get("customer")))
-    return invoices.filter(stripe_data__payments__data__contains=payment).values_list("id", flat=True).first()
+    return _id_of(_one(invoices.filter(stripe_data__payments__data__contains=payment)))
 
 
 def has_field(model: type[StripeModel], name: str) -> bool:
