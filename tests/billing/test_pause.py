@@ -112,8 +112,8 @@ def test_a_subscription_that_ends_has_no_renewal_to_lose(
 
 
 def test_renewals_keep_the_day_of_their_anchor_in_short_months() -> None:
-    def unix(*day: int) -> int:
-        return int(datetime.datetime(*day, tzinfo=datetime.UTC).timestamp())  # type: ignore[arg-type]
+    def unix(year: int, month: int, day: int) -> int:
+        return int(datetime.datetime(year, month, day, tzinfo=datetime.UTC).timestamp())
 
     price = {"id": "price_1", "unit_amount": 100, "recurring": {"interval": "month", "interval_count": 1}}
     item = {"id": "si_1", "price": price, "quantity": 1, "current_period_end": unix(2027, 1, 31)}
@@ -243,7 +243,7 @@ def test_one_of_several_subscriptions_is_paused(
     assert at_stripe(sandbox, world) is not None
     assert sandbox.client.v1.subscriptions.retrieve(second.id).pause_collection is None
     # The other one can still be paused, and this one resumed.
-    assert show("pause_collection", organization, subscription=second.id)
+    assert show("pause_collection", organization, subscription=second.id).preview.renewals
     assert resume(organization, subscription=world.subscription).state == "done"
 
 
