@@ -10,9 +10,7 @@ _WORDS = {
     "balance": "available",
     "balance_settings": "updated",
     "billing.alert": "triggered",
-    "billing.credit_balance_transaction": "created",
-    "billing.credit_grant": "created updated",
-    "billing.meter": "created deactivated reactivated updated",
+    "billing.credit_grant": "created",
     "billing_portal.configuration": "created updated",
     "billing_portal.session": "created",
     "capability": "updated",
@@ -36,11 +34,9 @@ _WORDS = {
     "entitlements.active_entitlement_summary": "updated",
     "file": "created",
     "financial_connections.account": (
-        "account_numbers_updated created deactivated disconnected expected_deactivation_date_updated "
-        "reactivated refreshed_balance refreshed_ownership refreshed_transactions "
-        "supported_payment_method_types_updated upcoming_account_number_expiry upcoming_deactivation"
+        "account_numbers_updated created deactivated disconnected reactivated refreshed_balance "
+        "refreshed_ownership refreshed_transactions upcoming_account_number_expiry"
     ),
-    "financial_connections.authorization": "expected_deactivation_date_updated upcoming_deactivation",
     "identity.verification_session": "canceled created processing redacted requires_input verified",
     "invoice": (
         "created deleted finalization_failed finalized marked_uncollectible overdue overpaid paid "

@@ -1,12 +1,9 @@
 """What Stripe refuses of parameters that look right, and what lists leave out."""
 
-import inspect
-import re
 import time
 
 import pytest
 import stripe
-from stripe.params import WebhookEndpointCreateParams
 
 START = 1_767_225_600  # 2026-01-01
 DAY = 86_400
@@ -64,10 +61,16 @@ def test_webhook_endpoints_name_events_that_exist(api):
     assert refusal(api.webhook_endpoints.create, wrong)[1] == "enabled_events[1]"
     made = api.webhook_endpoints.create({"url": url, "enabled_events": ["*"]})
     refusal(api.webhook_endpoints.update, made.id, {"enabled_events": ["invoice.*"]})
-    source = inspect.getsource(WebhookEndpointCreateParams).partition("enabled_events")[2]
-    known = re.findall(r'"([a-z0-9_.]+\.[a-z0-9_.]+)"', source.partition("expand")[0])
-    assert len(known) > 200
-    api.webhook_endpoints.update(made.id, {"enabled_events": known})
+    assert (
+        refusal(api.webhook_endpoints.update, made.id, {"enabled_events": ["*", "paid"]})[1]
+        == "enabled_events[1]"
+    )
+    known = [
+        "customer.subscription.pending_update_applied",
+        "invoice.upcoming",
+        "treasury.received_debit.created",
+    ]
+    assert api.webhook_endpoints.update(made.id, {"enabled_events": known}).enabled_events == known
 
 
 @pytest.mark.parametrize("email", ["ada", "ada@", "ada@example", "ada b@example.com", "@example.com"])
