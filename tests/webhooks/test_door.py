@@ -86,7 +86,11 @@ def test_what_happens_to_a_schedule_reads_its_subscription_again(
     deliver(client, make_event(type_, {**schedule, "status": "active", "phases": []}))
 
     row = SubscriptionEvent.objects.get()
-    assert (row.state, row.stripe_object_id, row.stripe_subscription_id) == ("pending", "sub_sched_1", "sub_1")
+    assert (row.state, row.stripe_object_id, row.stripe_subscription_id) == (
+        "pending",
+        "sub_sched_1",
+        "sub_1",
+    )
     assert list(CustomerSync.objects.get().objects_wanted) == ["sub_1"]
 
 
@@ -117,6 +121,19 @@ def test_a_type_nobody_handles_is_kept_as_ignored(client: Client) -> None:
     assert response.status_code == 200
     assert SubscriptionEvent.objects.get().state == "ignored"
     assert not CustomerSync.objects.exists()
+
+
+def test_the_link_into_a_customers_portal_is_not_kept(client: Client) -> None:
+    session = {
+        "id": "bps_1",
+        "object": "billing_portal.session",
+        "customer": "cus_1",
+        "url": "https://billing.stripe.com/p/session/secret",
+    }
+    assert deliver(client, make_event("billing_portal.session.created", session)).status_code == 200
+
+    kept = json.loads(SubscriptionEvent.objects.get().payload.body)["data"]["object"]
+    assert kept == {**session, "url": None}
 
 
 def test_an_unknown_customer_is_kept_without_an_organization(client: Client) -> None:
