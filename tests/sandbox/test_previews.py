@@ -165,15 +165,17 @@ def test_a_schedules_next_invoice_is_that_of_its_next_phase(sandbox, api, shop):
 def test_a_schedule_that_has_not_begun_shows_its_first_invoice(sandbox, api, shop):
     sandbox.clock(START)
     customer, price = shop.customer(), shop.price(2500)
-    phases = [{"items": [{"price": price.id, "quantity": 3}], "duration": {"interval": "month"}}]
-    wish = {"phases": [{**phases[0], "start_date": START + DAY}], "end_behavior": "cancel"}
+    month, items = {"interval": "month"}, [{"price": price.id, "quantity": 3}]
+    phases = [{"items": items, "duration": month}]
+    first = {"items": items, "duration": month, "start_date": START + DAY}
+    wish = {"phases": [first], "end_behavior": "cancel"}
     preview = api.invoices.create_preview({"customer": customer.id, "schedule_details": wish})
     assert (preview.total, preview.lines.data[0].period.start) == (7500, START + DAY)
     schedule = api.subscription_schedules.create(
         {"customer": customer.id, "start_date": START + DAY, "phases": phases}
     )
     assert api.invoices.create_preview({"schedule": schedule.id}).total == 7500
-    more = {"phases": [{**wish["phases"][0], "items": [{"price": price.id, "quantity": 4}]}]}
+    more = {"phases": [{**first, "items": [{"price": price.id, "quantity": 4}]}]}
     assert api.invoices.create_preview({"schedule": schedule.id, "schedule_details": more}).total == 10_000
     with pytest.raises(stripe.InvalidRequestError):
         api.invoices.create_preview({"schedule": schedule.id, "subscription": "sub_1"})
