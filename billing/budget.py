@@ -48,9 +48,9 @@ SPENDERS = {
     # Somebody waits: they take a place in the queue, or learn at once that it is too long.
     # Not quite all there is, since what leaves here evenly does not arrive so.
     "staff": Spender(horizon=5, patience=0, share=0.95),
-    "webhooks": Spender(horizon=0.4, patience=20),
-    "bulk": Spender(horizon=0.2, patience=20),
-    "reconciliation": Spender(horizon=0.1, patience=20),
+    "webhooks": Spender(horizon=0.15, patience=20),
+    "bulk": Spender(horizon=0.1, patience=20),
+    "reconciliation": Spender(horizon=0.05, patience=20),
 }
 
 _spender: ContextVar[str] = ContextVar("spender", default="staff")
