@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
@@ -19,12 +20,14 @@ from adminops.pages.bulk_forms import FORMS
 from adminops.pages.spreadsheet import safe_cell
 from billing.bulk import jobs, rows
 from billing.bulk.kinds import KINDS
-from billing.models import BulkJob, BulkRow, SubscriptionEvent
+from billing.models import BulkJob, BulkRow, CustomerSync, SubscriptionEvent
 from billing.operations import OPERATIONS
+from billing.sync import sync_customer
 from organizations.models import Organization
 from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
+from tests.situations import SITUATIONS
 from tests.stripe_world import World, make_customer, make_organization, make_price, seats_at_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,6 +197,49 @@ def test_more_than_a_job_may_have_are_refused_before_anything_is_planned(
     response = tick(colleague, organizations[:1], select_across="1")
     assert "You chose more than 2" in Page(response).text
     assert 'name="step"' not in response.content.decode()
+
+
+@pytest.mark.parametrize("type_", ["reprocess_event", "refund_invoice"])
+def test_events_and_invoices_are_ticked_in_their_own_lists(sandbox: Sandbox, type_: str) -> None:
+    situation, kind = SITUATIONS[type_](sandbox), KINDS[type_]
+    of_list = {"reprocess_event": "billing.view_subscriptionevent", "refund_invoice": "djstripe.view_invoice"}
+    client = login(of_list[type_], kind.operation.permission)
+    model = apps.get_model(kind.ticked_in)
+    listing = reverse("admin:{}_{}_changelist".format(*kind.ticked_in.split(".")))
+    page = client.get(listing)
+    assert 'name="_selected_action"' in page.content.decode()
+    assert f'value="{type_}"' in page.content.decode()
+    assert "_selected_action" not in login(of_list[type_]).get(listing).content.decode()
+    keys = list(model.objects.values_list("pk", flat=True))
+    ticked = client.post(listing, {"action": type_, "index": "0", "_selected_action": keys})
+    assert f"{len(keys)} chosen" in Page(ticked).text
+    url = re.search(r'action="([^"]+/bulk/[^"]+)"', ticked.content.decode())
+    assert url
+    answer = {"chosen": hidden(ticked, "chosen"), "reason": "asked", "stripe_reason": ""}
+    shown = client.post(url[1], {**answer, "step": "preview"})
+    done = client.post(url[1], {**answer, "step": "apply", "token": hidden(shown, "token")})
+    assert done.status_code == 302
+    before = situation.effect()
+    do_all(BulkJob.objects.get())
+    for customer_id in CustomerSync.objects.values_list("pk", flat=True):
+        sync_customer(customer_id)
+    assert situation.effect() != before
+
+
+@pytest.mark.parametrize(
+    "type_", [each for each in KINDS if each not in ("reprocess_event", "refund_invoice")]
+)
+def test_every_form_for_many_can_be_opened_and_says_what_is_missing(
+    organizations: list[Organization], administrator: Client, type_: str
+) -> None:
+    opened = tick(administrator, organizations, action=type_)
+    assert "3 chosen" in Page(opened).text
+    assert Page(opened).could_run() == []
+    url = re.search(r'action="([^"]+/bulk/[^"]+)"', opened.content.decode())
+    assert url
+    empty = administrator.post(url[1], {"chosen": hidden(opened, "chosen"), "step": "apply"})
+    assert empty.status_code == 200
+    assert not BulkJob.objects.exists()
 
 
 # -- who may ----------------------------------------------------------------------------------------------
