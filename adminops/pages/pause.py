@@ -43,6 +43,7 @@ class PausePage(OperationPage[Organization, PauseChoices, PausePreview]):
 
     operation = OPERATIONS["pause_collection"]
     form_class = PauseForm
+    previews_at_once = True
     previewed_fields = ("behavior", "resumes_at")
 
     def facts(self) -> list[str]:

@@ -74,6 +74,7 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
 
     operation = OPERATIONS["refund_invoice"]
     form_class = RefundForm
+    previews_at_once = True
     previewed_fields = ("invoice", "destination", "payment", "amount", "stripe_reason")
 
     @cached_property

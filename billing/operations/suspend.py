@@ -164,17 +164,7 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
             raise NotPermitted(_("You may not place legal holds. Nothing was changed."), LEGAL_PERMISSION)
         if reason := _held_already(subject, Hold.Kind(choices.kind)):
             raise PreviewOutdated(reason)
-        verb = "void" if preview.invoices == Invoices.VOID else "write off"
-        closing = (
-            Step(
-                f"{verb} {invoice.id}",
-                "POST",
-                f"/v1/invoices/{invoice.id}/{preview.invoices}",
-                signed=False,
-                required=False,  # it may have been paid meanwhile
-            )
-            for invoice in preview.to_close
-        )
+        closing = (_close(invoice.id, preview.invoices) for invoice in preview.to_close)
         pausing = (pause_step(each.id, Behavior.VOID) for each in preview.to_pause)
         return Intent(
             steps=(*pausing, *closing),
@@ -297,6 +287,15 @@ def _is_stopped_by(preview: SuspendPreview) -> bool:
     """Whether this hold stops billing; where others paused everything before, it does not, and their pause stays."""
     ours = [each for each in preview.subscriptions if each.is_paused_by_us or not each.is_paused]
     return preview.stops_billing and bool(ours)
+
+
+def _close(invoice_id: str, how: str) -> Step:
+    """Close an open invoice; not required, since it may have been paid meanwhile."""
+    if how == Invoices.VOID:
+        name, path = "void", f"/v1/invoices/{invoice_id}/void"
+    else:
+        name, path = "write off", f"/v1/invoices/{invoice_id}/mark_uncollectible"
+    return Step(f"{name} {invoice_id}", "POST", path, signed=False, required=False)
 
 
 def _closed_in_words(plan: dict[str, Any]) -> str:
