@@ -90,6 +90,32 @@ def refund_invoice(sandbox: Sandbox) -> Situation:
     )
 
 
+def cancel_subscription(sandbox: Sandbox) -> Situation:
+    world, organization = _organization(sandbox)
+
+    def what_is_left() -> tuple[str, int]:
+        invoices = sandbox.client.v1.invoices.list({"customer": world.customer}).data
+        return sandbox.client.v1.subscriptions.retrieve(world.subscription).status, len(invoices)
+
+    return Situation(
+        organization,
+        answers={"when": "now", "prorate": "yes", "invoice_now": "yes"},
+        choices={"when": "now", "prorate": True, "invoice_now": True},
+        effect=what_is_left,
+    )
+
+
+def reactivate_subscription(sandbox: Sandbox) -> Situation:
+    world = make_customer(sandbox)
+    sandbox.client.v1.subscriptions.cancel(world.subscription)
+    return Situation(
+        make_organization(world),
+        answers={"how": "new"},
+        choices={"how": "new"},
+        effect=lambda: len(sandbox.client.v1.subscriptions.list({"customer": world.customer}).data),
+    )
+
+
 def apply_discount(sandbox: Sandbox) -> Situation:
     _world, organization = _organization(sandbox)
     coupon = sandbox.client.v1.coupons.create({"percent_off": 20, "duration": "forever"})
@@ -212,38 +238,12 @@ def activate_organization(sandbox: Sandbox) -> Situation:
     )
 
 
-def cancel_subscription(sandbox: Sandbox) -> Situation:
-    world, organization = _organization(sandbox)
-
-    def what_is_left() -> tuple[str, int]:
-        invoices = sandbox.client.v1.invoices.list({"customer": world.customer}).data
-        return sandbox.client.v1.subscriptions.retrieve(world.subscription).status, len(invoices)
-
-    return Situation(
-        organization,
-        answers={"when": "now", "prorate": "yes", "invoice_now": "yes"},
-        choices={"when": "now", "prorate": True, "invoice_now": True},
-        effect=what_is_left,
-    )
-
-
-def reactivate_subscription(sandbox: Sandbox) -> Situation:
-    world = make_customer(sandbox)
-    sandbox.client.v1.subscriptions.cancel(world.subscription)
-    return Situation(
-        make_organization(world),
-        answers={"how": "new"},
-        choices={"how": "new"},
-        effect=lambda: len(sandbox.client.v1.subscriptions.list({"customer": world.customer}).data),
-    )
-
-
 SITUATIONS: dict[str, Callable[[Sandbox], Situation]] = {
     "activate_organization": activate_organization,
     "change_seats": change_seats,
     "cancel_subscription": cancel_subscription,
-    "reactivate_subscription": reactivate_subscription,
     "pause_collection": pause_collection,
+    "reactivate_subscription": reactivate_subscription,
     "refund_invoice": refund_invoice,
     "resume_collection": resume_collection,
     "schedule_seats": schedule_seats,

@@ -12,7 +12,9 @@ from django.test import Client
 from django.urls import reverse
 
 from adminops.actions import ACTIONS, StaffAction, action_named
-from billing.models import SubscriptionEvent
+from adminops.pages.bulk import bulk_url
+from adminops.pages.bulk_forms import FORMS
+from billing.models import BulkJob, SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
 from tests.conftest import Sandbox
@@ -91,6 +93,24 @@ def test_each_role_may_exactly_what_it_was_given(action: StaffAction, sandbox: S
             response = client.post(url, form(situation, step=step))
             assert response.status_code == (200 if may else 403), (role, step)
     assert situation.effect() == before
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize("name", FORMS)
+def test_each_role_may_do_to_many_exactly_what_it_may_do_to_one(name: str) -> None:
+    action = action_named(name)
+    page = bulk_url(action)
+    changelist = page.split("bulk/")[0]
+    for role, permissions in ROLES.items():
+        may = action.permission in permissions
+        client = login(colleague(role))
+        ticked = {"action": name, "_selected_action": ["1"]}
+        assert client.post(changelist, ticked).status_code == (200 if may else 403), role
+        for step in ("preview", "apply"):
+            # Without a tick there is nothing to show: back to the list.
+            assert client.post(page, {"step": step}).status_code == (302 if may else 403), (role, step)
+        assert (f'value="{name}"' in client.get(changelist).content.decode()) is may, role
+    assert not BulkJob.objects.exists()
 
 
 @every_action
