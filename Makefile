@@ -48,7 +48,8 @@ format: $(STAMPS)/development  ## Put the code into the one format, and repair w
 
 # The sandbox's own tests, and of the application's those that walk what it asks of Stripe, without the slow ones that ask
 # the same: a test of a new operation belongs here.
-APPLICATION := tests/billing/test_change_seats.py tests/billing/test_importing.py tests/billing/test_sync.py tests/webhooks/test_backfill.py
+APPLICATION := tests/adminops/test_registry.py::test_an_action_is_shown_agreed_to_and_done_once \
+	$(patsubst %,tests/billing/test_%.py,change_seats seat_schedule refund importing sync) tests/webhooks/test_backfill.py
 RECORDED := tests/sandbox $(APPLICATION)
 .PHONY: contract
 contract: $(STAMPS)/development $(STAMPS)/contract  ## Hold the sandbox Stripe against Stripe's description of its API

@@ -83,7 +83,7 @@ def test_processes_together_stay_within_the_limit_use_what_they_are_granted_and_
 def test_the_more_urgent_work_starves_the_other(sandbox: Sandbox) -> None:
     urgent, other = [start("webhooks", 6) for _ in range(3)], start("reconciliation", 6)
     done = sum(len(waits(each)) for each in urgent)
-    assert len(waits(other)) < done / 10
+    assert len(waits(other)) < done / 5  # a third, if nobody went first
 
 
 def test_an_endpoint_is_a_method_and_a_path_whatever_the_id() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from billing.models import SubscriptionEvent
+from billing.models import CustomerSync, SubscriptionEvent
 from billing.operations import OPERATIONS, intent, settlement
 from billing.operations.sweeper import settle_pending
+from billing.sync import sync_customer
 from tests.conftest import Sandbox
 from tests.operating import make_due, show
 from tests.situations import SITUATIONS, Situation
@@ -37,10 +38,12 @@ def clean_run(type_: str, sandbox: Sandbox) -> tuple[Situation, SubscriptionEven
 
 
 def settled() -> SubscriptionEvent:
-    """What became of the one operation, once the sweeper had its turns."""
+    """What became of the one operation, once the sweeper and the readers had their turns."""
     for _ in range(6):
         make_due()
         settle_pending()
+    for customer_id in CustomerSync.objects.values_list("pk", flat=True):
+        sync_customer(customer_id)
     return SubscriptionEvent.objects.filter(source="staff").latest("pk")
 
 

@@ -284,6 +284,7 @@ def test_a_trial_ends_when_it_was_to_end_and_the_seats_change_then(sandbox: Sand
 def test_one_of_several_subscriptions_is_the_one_that_was_meant(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
+    sandbox.control("POST", "clock", {"advance": 1})  # the newest by Stripe's clock is the organization's
     other = sandbox.client.v1.subscriptions.create(
         {"customer": world.customer, "items": [{"price": world.price, "quantity": 3}]}
     )
