@@ -25,7 +25,7 @@ from django.utils.translation import ngettext
 
 from adminops import denials, limits
 from adminops.pages.bulk_forms import FORMS, BulkForm
-from adminops.pages.operation import LIMITED
+from adminops.pages.frame import LIMITED
 from billing.bulk import jobs
 from billing.bulk.base import BulkKind
 from billing.bulk.jobs import Plan

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adminops.pages.cancel import CancelForm
-from adminops.pages.operation import OptionalReasonForm, ReasonForm
+from adminops.pages.forms import OptionalReasonForm, ReasonForm
 from adminops.pages.suspend import SuspendForm
 from billing.operations.cancel_preview import When
 from billing.operations.refund_preview import StripeReason

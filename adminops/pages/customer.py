@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
@@ -15,29 +14,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from adminops.actions import Offer, offered
-from adminops.pages import timeline, words
-from adminops.pages.badges import AMBER, RED, Badge, access_badge, member_badge, subscription_badge
+from adminops.pages import timeline
+from adminops.pages.badges import Badge, access_badge, member_badge, subscription_badge
+from adminops.pages.troubles import Trouble, stripe_id, troubles_of
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
-from billing.operations.failed_refunds import failed_refunds_of, failure_in_words
-from billing.stripe_api import configuration_problem, dashboard_url
+from billing.stripe_api import configuration_problem
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 
 INVOICES_SHOWN = 36
 MEMBERS_SHOWN = 50
 EVENTS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What is wrong right now, in one sentence, with the act that mends it."""
-
-    sentence: str
-    tone: str = AMBER
-    act: str = ""
-    url: str = ""
-    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class CustomerPage:
     @cached_property
     def paid_in_all(self) -> str:
         """What the customer paid so far less what went back; empty where we hold only the newest invoices."""
-        if len(self._invoices) >= INVOICES_SHOWN:
+        if len(self.stripe_invoices) >= INVOICES_SHOWN:
             return ""
         sums: dict[str, int] = {}
         for row in self.invoices:
@@ -195,24 +183,24 @@ class CustomerPage:
     # -- invoices ---------------------------------------------------------------------------------------
 
     @cached_property
-    def _invoices(self) -> list[dict[str, Any]]:
+    def stripe_invoices(self) -> list[dict[str, Any]]:
         customer_id = self.organization.stripe_customer_id
         return mirror.invoices_of(customer_id, limit=INVOICES_SHOWN) if customer_id else []
 
     @cached_property
     def invoices(self) -> list[InvoiceRow]:
         customer_id = self.organization.stripe_customer_id
-        if not customer_id or not self._invoices:
+        if not customer_id or not self.stripe_invoices:
             return []
         by_intent: dict[str, list[dict[str, Any]]] = {}
         for charge in mirror.charges_of(customer_id, limit=4 * INVOICES_SHOWN):
-            by_intent.setdefault(_id(charge.get("payment_intent")), []).append(charge)
+            by_intent.setdefault(stripe_id(charge.get("payment_intent")), []).append(charge)
         return [
             InvoiceRow(
                 invoice,
                 [charge for intent in _payment_intents(invoice) for charge in by_intent.get(intent, [])],
             )
-            for invoice in self._invoices
+            for invoice in self.stripe_invoices
         ]
 
     @cached_property
@@ -248,223 +236,17 @@ class CustomerPage:
         listing = reverse("admin:billing_subscriptionevent_changelist")
         return f"{listing}?organization__id__exact={self.organization.pk}"
 
-    # -- what is wrong right now ------------------------------------------------------------------------
-
     @cached_property
     def troubles(self) -> list[Trouble]:
-        """Everything that wants an act or a look, the worst first."""
-        found = [
-            *self._holds_in_words(),
-            *self._debts(),
-            *self._disputes(),
-            *self._failed_refunds(),
-            *self._unsettled(),
-            *self._ending(),
-            *self._card(),
-            *self._seats(),
-        ]
-        return sorted(found, key=lambda trouble: trouble.tone != RED)
-
-    def _holds_in_words(self) -> list[Trouble]:
-        found = []
-        for hold in self.holds:
-            who = hold.placed_by.get_username() if hold.placed_by else _("the back office")
-            text = _("Suspended since %(since)s by %(who)s (%(kind)s): “%(reason)s”") % {
-                "since": words.short_date(hold.placed_at),
-                "who": who,
-                "kind": hold.get_kind_display().lower(),
-                "reason": hold.reason,
-            }
-            if hold.ends_at:
-                text += " " + _("It ends by itself on %(date)s.") % {"date": words.short_date(hold.ends_at)}
-            found.append(Trouble(text, RED))
-        return found
-
-    def _debts(self) -> list[Trouble]:
-        organization = self.organization
-        if organization.subscription_status not in (SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID):
-            if organization.subscription_status == SubscriptionStatus.INCOMPLETE:
-                return [
-                    Trouble(_("The first payment has not gone through, so the subscription has not started."))
-                ]
-            return []
-        unpaid = next((row for row in self._invoices if row.get("status") == "open"), None)
-        amount = (
-            format_money(unpaid.get("amount_remaining") or 0, unpaid.get("currency") or "") if unpaid else ""
-        )
-        since = organization.billing_issue_since
-        text = _("Payment overdue") + (
-            _(" since %(date)s (%(days)s)")
-            % {"date": words.short_date(since), "days": words.days_since(since)}
-            if since
-            else ""
-        )
-        text += f": {amount}." if amount else "."
-        retry = words.from_unix(unpaid.get("next_payment_attempt")) if unpaid else None
-        if retry and retry > timezone.now():
-            text += " " + _("Stripe tries again on %(date)s.") % {"date": words.short_date(retry)}
-        elif organization.subscription_status == SubscriptionStatus.UNPAID:
-            text += " " + _("Stripe has stopped trying.")
-        link = (unpaid or {}).get("hosted_invoice_url") or ""
-        return [Trouble(text, RED, _("Open the invoice") if link else "", link, elsewhere=True)]
-
-    def _disputes(self) -> list[Trouble]:
-        customer_id = self.organization.stripe_customer_id
-        if not customer_id:
-            return [Trouble(_("Stripe knows no customer for this organization, so nothing is billed."))]
-        found = []
-        for dispute in mirror.disputes_of(customer_id, limit=20):
-            if dispute.get("status") not in ("needs_response", "warning_needs_response"):
-                continue
-            due = words.from_unix((dispute.get("evidence_details") or {}).get("due_by"))
-            text = _("The customer disputes a payment of %(amount)s.") % {
-                "amount": format_money(dispute.get("amount") or 0, dispute.get("currency") or "")
-            }
-            if due:
-                text += " " + _("Answer by %(date)s, or it is lost.") % {"date": words.short_date(due)}
-            found.append(
-                Trouble(text, RED, _("Answer at Stripe"), dashboard_url(dispute["id"]), elsewhere=True)
-            )
-        return found
-
-    def _failed_refunds(self) -> list[Trouble]:
-        """Refunds that the bank sent back, until as much has been given back again."""
-        customer_id = self.organization.stripe_customer_id
-        found = []
-        for refund in failed_refunds_of(customer_id) if customer_id else []:
-            charge = _id(refund.get("charge"))
-            made = words.from_unix(refund.get("created"))
-            invoice = next(
-                (row.data["id"] for row in self.invoices if charge in {each["id"] for each in row.payments}),
-                "",
-            )
-            found.append(
-                Trouble(
-                    _(
-                        "The refund of %(amount)s of %(date)s failed: %(why)s. The money is back in your Stripe"
-                        " balance, not with the customer."
-                    )
-                    % {
-                        "amount": format_money(refund["amount"], refund.get("currency") or ""),
-                        "date": words.short_date(made) if made else "",
-                        "why": failure_in_words(refund.get("failure_reason")),
-                    },
-                    RED,
-                    _("Refund or credit it again") if self.refund_url else "",
-                    f"{self.refund_url}?invoice={invoice}" if self.refund_url else "",
-                )
-            )
-        return found
-
-    def _unsettled(self) -> list[Trouble]:
-        """Operations whose outcome we do not know yet, and Stripe's events that we could not use."""
-        events = SubscriptionEvent.objects.filter(organization=self.organization).order_by("-id")
-        operations = events.filter(state__in=["pending", "parked"]).exclude(
-            source=SubscriptionEvent.Source.STRIPE
-        )
-        found = []
-        for event in operations.defer("traceback", "before", "after", "plan")[:EVENTS_SHOWN]:
-            is_parked = event.state == SubscriptionEvent.State.PARKED
-            words_of_it = {"what": timeline.type_in_words(event.type), "who": timeline.by_whom(event)}
-            found.append(
-                Trouble(
-                    event.message
-                    or (
-                        _(
-                            "What became of “%(what)s” by %(who)s could not be found out; somebody must look at Stripe."
-                        )
-                        if is_parked
-                        else _("%(what)s by %(who)s is under way; its outcome is not known yet.")
-                    )
-                    % words_of_it,
-                    RED if is_parked else AMBER,
-                    _("See what is known") if is_parked else _("See how far it is"),
-                    reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
-                )
-            )
-        failed = events.filter(source=SubscriptionEvent.Source.STRIPE, state__in=["failed", "parked"])[
-            :EVENTS_SHOWN
-        ].count()
-        if failed:
-            found.append(
-                Trouble(
-                    ngettext(
-                        "%(count)d event from Stripe could not be used, so this page may be behind.",
-                        "%(count)d events from Stripe could not be used, so this page may be behind.",
-                        failed,
-                    )
-                    % {"count": failed},
-                    AMBER,
-                    _("See it") if failed == 1 else _("See them"),
-                    f"{self.events_url}&state=troubled",
-                )
-            )
-        return found
-
-    def _ending(self) -> list[Trouble]:
-        if self.ends_on is None:
-            return []
-        return [
-            Trouble(
-                _("The subscription ends on %(date)s and will not renew.")
-                % {"date": words.short_date(self.ends_on)}
-            )
-        ]
-
-    def _card(self) -> list[Trouble]:
-        organization = self.organization
-        month, year = organization.card_exp_month, organization.card_exp_year
-        if not (month and year and organization.has_live_subscription) or self.ends_on:
-            return []
-        last_day = calendar.monthrange(year, month)[1]
-        expires = datetime(year, month, last_day, 23, 59, 59, tzinfo=UTC)
-        shown = f"{month:02}/{year % 100:02}"
-        if expires < timezone.now():
-            return [
-                Trouble(
-                    _("The card •••• %(last4)s expired in %(when)s; it must be replaced.")
-                    % {"last4": organization.card_last4, "when": shown}
-                )
-            ]
-        renewal = organization.current_period_end
-        if renewal and expires < renewal:
-            return [
-                Trouble(
-                    _(
-                        "The card •••• %(last4)s ends %(when)s:"
-                        " the renewal of %(date)s will fail unless it is replaced."
-                    )
-                    % {
-                        "last4": organization.card_last4,
-                        "when": shown,
-                        "date": words.short_date(renewal),
-                    }
-                )
-            ]
-        return []
-
-    def _seats(self) -> list[Trouble]:
-        organization = self.organization
-        seats, used = organization.seats, self.seats_used
-        if seats is None or not organization.has_live_subscription or used <= seats:
-            return []
-        offer = next((o for o in self.actions if o.action.name == "change_seats" and not o.refusal), None)
-        return [
-            Trouble(
-                _("%(used)d members are active on %(seats)d seats.") % {"used": used, "seats": seats},
-                AMBER,
-                str(offer.action.label) if offer else "",
-                offer.url if offer else "",
-            )
-        ]
-
-
-def _id(value: Any) -> str:
-    """The id in a reference, whether Stripe sent the id or the expanded object."""
-    return str(value.get("id")) if isinstance(value, dict) else str(value or "")
+        """What is wrong right now."""
+        return troubles_of(self)
 
 
 def _payment_intents(invoice: dict[str, Any]) -> list[str]:
     """The payment intents that tried to pay an invoice. https://docs.stripe.com/api/invoice-payment"""
     payments = (invoice.get("payments") or {}).get("data") or []
-    return [intent for each in payments if (intent := _id((each.get("payment") or {}).get("payment_intent")))]
+    return [
+        intent
+        for each in payments
+        if (intent := stripe_id((each.get("payment") or {}).get("payment_intent")))
+    ]

@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adminops.pages import words
-from adminops.pages.operation import OperationPage, ReasonForm, Row, subscription_in_words
+from adminops.pages.forms import ReasonForm, subscription_in_words
+from adminops.pages.operation import OperationPage, Row
 from adminops.pages.seats import every
 from billing import mirror
 from billing.money import format_money

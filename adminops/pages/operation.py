@@ -12,34 +12,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from adminops import denials, limits
-from adminops.pages.timeline import status_in_words
+from adminops.pages.forms import ReasonForm, ask_which_subscription
+from adminops.pages.frame import home_of, limited, page_context, tell
 from billing.errors import BillingError, NotPermitted, PreviewOutdated
-from billing.metrics import seat_item
-from billing.models import SubscriptionEvent
-from billing.operations import OPERATIONS
 from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
 from billing.operations.intent import Performed, agree, perform
-from billing.operations.subscription import SubscriptionChoices, live_subscriptions
-from billing.projection import plan_name
+from billing.operations.subscription import SubscriptionChoices
 from organizations.models import Organization
 
 if TYPE_CHECKING:
@@ -51,54 +42,8 @@ PREVIEW_RATE = "60/m"
 
 TEMPLATE = "adminops/operation.html"
 FRAGMENT = "adminops/operation_preview.html"
-LIMITED = "adminops/limited.html"
 # What the page's script sends along when it wants the preview alone.
 FRAGMENT_HEADER = "X-Preview"
-
-
-class ReasonForm(forms.Form):
-    """Why, for every operation that asks for it; a subclass puts its own questions before."""
-
-    reason = forms.CharField(
-        label=gettext_lazy("Reason"),
-        max_length=1000,
-        help_text=gettext_lazy("For whoever reads the timeline a year from now."),
-        error_messages={"required": gettext_lazy("Say why, for whoever reads the timeline later.")},
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    ticket = forms.CharField(
-        label=gettext_lazy("Ticket"),
-        max_length=100,
-        required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-
-    only_when: ClassVar[dict[str, str]] = {}
-    """Fields that are asked only after a certain answer to another: `{"prorate": "when=now"}`, `"when=now|later"`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name, condition in self.only_when.items():
-            self.fields[name].only_when = condition  # type: ignore[attr-defined]  # for the template
-        asked = [name for name in self.fields if name not in {"reason", "ticket"}]
-        self.order_fields([*asked, "reason", "ticket"])
-
-    def clean(self) -> dict[str, Any]:
-        """What stands in a field that is not asked is no mistake."""
-        cleaned = super().clean() or self.cleaned_data
-        for name, condition in self.only_when.items():
-            question, answers = condition.split("=")
-            if str(cleaned.get(question)) not in answers.split("|"):
-                self.errors.pop(name, None)
-        return cleaned
-
-
-class OptionalReasonForm(ReasonForm):
-    """A form that nobody need fill in."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["reason"].required = False
 
 
 @dataclass(frozen=True)
@@ -343,30 +288,6 @@ class Page:
         return page.done(self.request, done)
 
 
-def ask_which_subscription(form: forms.Form, organization: Organization) -> None:
-    """Where a customer has several live subscriptions, the form asks which one is meant."""
-    live = live_subscriptions(organization)
-    if len(live) < 2:
-        return
-    form.fields["subscription"] = forms.ChoiceField(
-        label=_("Which subscription"),
-        choices=[(each["id"], subscription_in_words(each)) for each in live],
-        initial=organization.stripe_subscription_id,
-        widget=forms.RadioSelect,
-        error_messages={"required": _("This customer has several subscriptions. Choose the one you mean.")},
-    )
-    form.order_fields(["subscription"])
-
-
-def subscription_in_words(subscription: dict[str, Any]) -> str:
-    """What tells one subscription from another: "Team, 8 seats, past due (sub_…)"."""
-    item = seat_item(subscription) or next(iter(subscription["items"]["data"]), None)
-    parts = [plan_name(item["price"])] if item else []
-    if item and item.get("quantity"):
-        parts.append(ngettext("%(n)d seat", "%(n)d seats", item["quantity"]) % {"n": item["quantity"]})
-    return "{} ({})".format(", ".join([*parts, status_in_words(subscription["status"])]), subscription["id"])
-
-
 def operation_view(request: HttpRequest, object_id: int, action: StaffAction) -> HttpResponse:
     """The page of an action for one organization or one event."""
     subject = action.subject_class.objects.filter(pk=object_id).first()
@@ -377,64 +298,3 @@ def operation_view(request: HttpRequest, object_id: int, action: StaffAction) ->
     if subject is None:
         raise Http404
     return Page(action, request, subject).respond()
-
-
-def tell(request: HttpRequest, event: SubscriptionEvent) -> None:
-    """What became of an operation, as a message on the next page."""
-    level = {
-        SubscriptionEvent.State.DONE: messages.SUCCESS,
-        SubscriptionEvent.State.FAILED: messages.ERROR,
-    }.get(SubscriptionEvent.State(event.state), messages.WARNING)
-    messages.add_message(
-        request,
-        level,
-        event.message or OPERATIONS[event.type].while_pending(event),
-    )
-
-
-def limited(request: HttpRequest, action: StaffAction, subject: Subject, usage: limits.Usage) -> HttpResponse:
-    """Too many in a minute: nothing was done, and when to try again."""
-    response = TemplateResponse(
-        request,
-        LIMITED,
-        {
-            **page_context(request, subject, str(action.label)),
-            "action": action,
-            "usage": usage,
-            "again_at": timezone.now() + timedelta(seconds=usage.seconds_left),
-            "again_url": action.url(subject),
-        },
-        status=429,
-    )
-    response.headers["Retry-After"] = str(usage.seconds_left)
-    return response
-
-
-def home_of(request: HttpRequest, subject: Subject) -> str:
-    """The page of the subject, for those who may see it."""
-    names = subject._meta.app_label, subject._meta.model_name
-    view, change = f"{names[0]}.view_{names[1]}", f"{names[0]}.change_{names[1]}"
-    if request.user.has_perm(view) or request.user.has_perm(change):
-        return reverse(f"admin:{names[0]}_{names[1]}_change", args=[subject.pk])
-    return reverse("admin:index")
-
-
-def name_of(subject: Subject) -> str:
-    """What a page calls its subject."""
-    if isinstance(subject, Organization):
-        return subject.name
-    return subject.organization_label or _("Event %(id)s") % {"id": subject.pk}
-
-
-def page_context(request: HttpRequest, subject: Subject, title: str | Promise) -> dict[str, Any]:
-    """What the frame around a page of ours needs."""
-    model: type[Model] = type(subject)
-    return {
-        **admin.site.each_context(request),
-        "title": title,
-        "subtitle": name_of(subject),
-        "opts": model._meta,
-        "original": subject,
-        "name": name_of(subject),
-        "back_url": home_of(request, subject),
-    }

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy
 
 from adminops.pages import words
 from adminops.pages.days import DayField
-from adminops.pages.operation import OperationPage, OptionalReasonForm, ReasonForm, Row
+from adminops.pages.forms import OptionalReasonForm, ReasonForm
+from adminops.pages.operation import OperationPage, Row
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.collection import Behavior, Due

@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
-from adminops.pages.operation import OperationPage, OptionalReasonForm, Row
+from adminops.pages.forms import OptionalReasonForm
+from adminops.pages.operation import OperationPage, Row
 from adminops.pages.seats import every
 from billing.money import format_money
 from billing.operations import OPERATIONS

@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from adminops.pages import differences
-from adminops.pages.operation import OperationPage, OptionalReasonForm, Row
+from adminops.pages.forms import OptionalReasonForm
+from adminops.pages.operation import OperationPage, Row
 from adminops.pages.timeline import type_in_words
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS

@@ -7,7 +7,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from adminops.pages import differences, words
-from adminops.pages.operation import OperationPage, OptionalReasonForm, Row
+from adminops.pages.forms import OptionalReasonForm
+from adminops.pages.operation import OperationPage, Row
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices
 from billing.operations.resync import ResyncPreview

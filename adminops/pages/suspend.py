@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
 from adminops.pages.days import DayField
-from adminops.pages.operation import OperationPage, ReasonForm, Row
+from adminops.pages.forms import ReasonForm
+from adminops.pages.operation import OperationPage, Row
 from adminops.pages.pause import due_row
 from billing import mirror
 from billing.money import format_money
