@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from django.http import HttpRequest
-from django_ratelimit.core import get_usage
+from django_ratelimit.core import ALL, get_usage
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Usage:
 
 def count(request: HttpRequest, *, group: str, rate: str) -> Usage:
     """Count this request against the limit of `group` for its user, and say whether that was too many."""
-    usage = get_usage(request, group=group, key="user", rate=rate, method="POST", increment=True)
+    usage = get_usage(request, group=group, key="user", rate=rate, method=ALL, increment=True)
     if usage is None:
         return Usage(allowed=0, exceeded=False, seconds_left=0)
     return Usage(

@@ -38,6 +38,13 @@ KINDS: dict[str, Kind] = {
         Alert.Severity.TODAY,
         gettext_lazy("Look at the customer at Stripe, see what was done, and do or undo the rest there."),
     ),
+    "confirmed_late": Kind(
+        gettext_lazy("Operation done after all"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Look at the customer at Stripe; if it was done a second time meanwhile, undo one of them."
+        ),
+    ),
     "refund_failed": Kind(
         gettext_lazy("Refund failed"),
         Alert.Severity.TODAY,

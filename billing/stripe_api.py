@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -189,12 +189,14 @@ def call(
     idempotency_key: str | None = None,
     expand: Sequence[str] = (),
     is_read: bool | None = None,
+    before_sending: Callable[[], None] | None = None,
 ) -> StripeObject:
     """One call to Stripe, decoded.
 
     `is_read` (GET unless told) allows repeats after a 429 or a lost connection. A write is sent exactly once, with
     `idempotency_key`; what its failure means for the world is told by the class of the StripeError raised:
     OutcomeUnknown is the only one after which the work may have been done. Waits for its turn first (`billing.budget`).
+    `before_sending` runs when the turn has come; what it raises ends the call, and nothing is sent.
     """
     if connection.in_atomic_block:
         raise RuntimeError("Stripe must not be called inside a database transaction.")
@@ -204,6 +206,8 @@ def call(
     reads = method == "GET" if is_read is None else is_read
     for attempt in range(1, (READ_TRIES if reads else 1) + 1):
         budget.take(method, path)
+        if before_sending:
+            before_sending()
         try:
             return _send(method, path, dict(params or {}), idempotency_key, list(expand))
         except (StripeBusy, StripeUnreachable, OutcomeUnknown) as error:

@@ -7,7 +7,9 @@ wait for Stripe. It works alike from a worker and from a request that wants to s
 
 from __future__ import annotations
 
+import datetime
 import logging
+import time
 import traceback
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -161,13 +163,19 @@ def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
             _close_events(row, answers, waiting, owner)
 
 
+# A refund of long ago that failed is history; taking customers in tells nobody of it.
+_STILL_NEWS = datetime.timedelta(days=60)
+
+
 def _tell_of_failed_refunds(customer_id: str, answers: _Answers) -> None:
     """A refund that comes back is money that the customer waits for, so somebody must know; once for each."""
     failed = [
         each
         for objects in answers.read.values()
         for each in objects
-        if each.get("object") == "refund" and each.get("status") == "failed"
+        if each.get("object") == "refund"
+        and each.get("status") == "failed"
+        and each["created"] > time.time() - _STILL_NEWS.total_seconds()
     ]
     organization = Organization.objects.filter(stripe_customer_id=customer_id).first() if failed else None
     for refund in failed:

@@ -63,4 +63,7 @@ def grow_older(seconds: float) -> None:
             "UPDATE billing_subscriptionevent SET created_at = created_at - make_interval(secs => %s)",
             [seconds],
         )
+        cursor.execute(
+            "UPDATE billing_operationstep SET sent_at = sent_at - make_interval(secs => %s)", [seconds]
+        )
         cursor.execute("SET session_replication_role = origin")

@@ -129,6 +129,10 @@ def _intend(
     """Hold the agreement against the present, then lock, check, write down; returns the row, and whether it is new."""
     lock_key = operation.lock_key(subject, choices)
     newest_seen = newest_under(lock_key)
+    # Counted among the newest already, but not done: what we are about to see would not be what is there in the end.
+    held = in_progress(lock_key)
+    if held:
+        raise PreviewOutdated(held)
     preview = _as_agreed(operation, subject, choices, agreed)
     try:
         with transaction.atomic():

@@ -80,6 +80,10 @@ def _signed(step: Step, event: SubscriptionEvent) -> dict[str, Any]:
 # -- call -----------------------------------------------------------------------------------------------
 
 
+class _TakenOver(Exception):
+    """Somebody else carries this operation out now, or has ended it."""
+
+
 def carry_out(event: SubscriptionEvent, operation: Course, *, resend: bool) -> list[StripeObject]:
     """Send the steps that have no answer yet, and settle. Leaves the row pending while the outcome is unknown."""
     answers: list[StripeObject] = []
@@ -87,6 +91,8 @@ def carry_out(event: SubscriptionEvent, operation: Course, *, resend: bool) -> l
         for step in _steps(event, operation, answers):
             answers.append(_answered(event, step, operation, resend=resend))  # noqa: PERF401  (it is read meanwhile)
         _succeed(event, operation, answers)
+    except _TakenOver:
+        log.warning("Operation %s was taken over from this process, which leaves it alone", event.uuid)
     except OutcomeUnknown as error:
         _stay_pending(event, operation, error.detail or str(error))
     except StripeError as error:
@@ -118,9 +124,9 @@ def _steps(
     position = len(recorded)
     while (step := operation.following(event, answers)) is not None:
         # A later step may take as long as the first one did.
-        SubscriptionEvent.objects.filter(pk=event.pk, claim=event.claim, state=State.PENDING).update(
-            next_attempt_at=Now() + longest_call(1)
-        )
+        ours = SubscriptionEvent.objects.filter(pk=event.pk, claim=event.claim, state=State.PENDING)
+        if not ours.update(next_attempt_at=Now() + longest_call(1)):
+            raise _TakenOver
         yield record_step(event, step, position)
         position += 1
 
@@ -134,13 +140,13 @@ def _answered(
     try:
         answer = _look_first(event, step, operation) if resend else None
         if answer is None:
-            answer = _send(step)
+            answer = _send(step, event)
     except StripeRefused as error:
         found = operation.find_outcome(event, step).answer if resend else None
         if found is not None:
             answer = found  # refused because the first try, still under way then, had done it
-        elif step.required:
-            raise
+        elif step.required or not (error.raw.get("error") or {}).get("type"):
+            raise  # what we concluded ourselves is no answer of Stripe's
         else:
             answer = {"refused": str(error.message), **error.raw}
     OperationStep.objects.filter(pk=step.pk, answer__isnull=True).update(
@@ -149,15 +155,22 @@ def _answered(
     return answer
 
 
-def _send(step: OperationStep) -> StripeObject:
-    """One call: recorded as sent, sent, its failure recorded."""
-    OperationStep.objects.filter(pk=step.pk).update(sent_at=timezone.now())
+def _send(step: OperationStep, event: SubscriptionEvent) -> StripeObject:
+    """One call: recorded as sent, sent, its failure recorded. Raises _TakenOver where it is not ours to send."""
+
+    def record_as_sent() -> None:
+        # A process that was thought dead while it waited for its turn must not act on a row that was closed meanwhile.
+        ours = OperationStep.objects.filter(pk=step.pk, event__claim=event.claim, event__state=State.PENDING)
+        if not ours.update(sent_at=Now()):
+            raise _TakenOver
+
     try:
         return stripe_api.call(
             step.method,
             step.path,
             step.params,
             idempotency_key=step.idempotency_key if step.method == "POST" else None,
+            before_sending=record_as_sent,
         )
     except StripeError as error:
         OperationStep.objects.filter(pk=step.pk).update(error={"detail": error.detail, **error.raw})
@@ -171,17 +184,16 @@ def _look_first(event: SubscriptionEvent, step: OperationStep, operation: Course
     """
     if step.method == "GET":
         return None  # it changes nothing, so it may be sent as often as it takes
-    if step.sent_at is None and step.position > 0:
+    is_fresh = _is_younger(event, min(operation.resend_within, KEY_LIFETIME))
+    if step.sent_at is None and step.position > 0 and is_fresh:
         return None  # the process died between two steps; this one was never sent
     trace = operation.find_outcome(event, step)
     if trace.answer is not None:
         return trace.answer
-    status = (step.error or {}).get("status")
-    # Stripe answers its first 500 to the same key for ever, so after one resend there is nothing to gain.
-    is_cached_failure = (status or 0) >= 500 and event.attempts > 1
-    if trace.still_agreed and not is_cached_failure and _is_younger(event, _resendable(operation)):
+    is_over = _is_stripes_own_failure(step)
+    if trace.still_agreed and is_fresh and not is_over:
         return None
-    if status is None and _is_younger(event, IN_FLIGHT):
+    if not is_over and _may_be_under_way(step):
         raise OutcomeUnknown(_("It may still be under way at Stripe."))
     if not trace.still_agreed:
         raise StripeRefused(
@@ -196,8 +208,17 @@ def _look_first(event: SubscriptionEvent, step: OperationStep, operation: Course
     )
 
 
-def _resendable(operation: Course) -> datetime.timedelta:
-    return min(operation.resend_within, KEY_LIFETIME)
+def _is_stripes_own_failure(step: OperationStep) -> bool:
+    """Whether Stripe itself answered 500: it is done with it, and says the same to that key for ever.
+
+    A gateway's 502 or 504 tells nothing: behind it Stripe may still be at work.
+    """
+    error = step.error or {}
+    return (error.get("status") or 0) >= 500 and (error.get("error") or {}).get("type") == "api_error"
+
+
+def _may_be_under_way(step: OperationStep) -> bool:
+    return OperationStep.objects.filter(pk=step.pk, sent_at__gt=Now() - IN_FLIGHT).exists()
 
 
 def _is_younger(event: SubscriptionEvent, age: datetime.timedelta) -> bool:
@@ -218,6 +239,7 @@ def _succeed(event: SubscriptionEvent, operation: Course, answers: list[StripeOb
     with transaction.atomic():
         pending = _locked_if_pending(event, ours=False)
         if pending is None:
+            _check_the_closed(event, operation)
             return  # the sweeper, or the process it stood in for, was faster
         settlement = operation.settle(pending, answers)
         SubscriptionEvent.objects.filter(pk=pending.pk).update(
@@ -230,6 +252,20 @@ def _succeed(event: SubscriptionEvent, operation: Course, answers: list[StripeOb
             **settlement.columns,
         )
         _ask_for_sync(pending, operation)
+
+
+def _check_the_closed(event: SubscriptionEvent, operation: Course) -> None:
+    """What Stripe has just confirmed must not stand in the ledger as not done without anybody knowing."""
+    closed = SubscriptionEvent.objects.select_related("organization").get(pk=event.pk)
+    if closed.state == State.FAILED:
+        raise_alert(
+            "confirmed_late",
+            str(event.pk),
+            _("Stripe has done “%(what)s” by %(who)s after all, though it was recorded as not done.")
+            % {"what": operation.label, "who": closed.actor_label or _("the back office")},
+            organization=closed.organization,
+            event=closed,
+        )
 
 
 def _fail(event: SubscriptionEvent, operation: Course, error: StripeError) -> None:

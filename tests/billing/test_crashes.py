@@ -12,13 +12,25 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from billing.models import CustomerSync, SubscriptionEvent
+from billing import budget, stripe_api
+from billing.errors import OutcomeUnknown, PreviewOutdated
+from billing.models import Alert, CustomerSync, SubscriptionEvent
 from billing.operations import OPERATIONS, intent, settlement
+from billing.operations.seats import ChangeSeats
 from billing.operations.sweeper import settle_pending
 from billing.sync import sync_customer
+from organizations.models import Organization
 from tests.conftest import Sandbox
-from tests.operating import make_due, show
+from tests.operating import grow_older, make_due, show
 from tests.situations import SITUATIONS, Situation
+from tests.stripe_world import (
+    World,
+    make_customer,
+    make_organization,
+    plan_seats_at_stripe,
+    read,
+    seats_at_stripe,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -117,12 +129,12 @@ def test_dying_around_any_call_is_made_up_for(
         shown = show(type_, situation.subject, **situation.choices)
         calls: list[int] = []
 
-        def send_or_die(step: Any, calls: list[int] = calls, dying_at: int = dying_at) -> Any:
+        def send_or_die(step: Any, event: Any, calls: list[int] = calls, dying_at: int = dying_at) -> Any:
             calls.append(step.position)
             if len(calls) - 1 != dying_at:
-                return send(step)
+                return send(step, event)
             if moment == "after":
-                send(step)
+                send(step, event)
             raise Died
 
         monkeypatch.setattr(settlement, "_send", send_or_die)
@@ -173,3 +185,139 @@ def test_any_call_without_a_clear_answer_ends_in_the_truth(
         settings.STRIPE_READ_TIMEOUT = 10
         sandbox.control("DELETE", "faults")
         check_the_end(clean, situation)
+
+
+# -- processes that were thought dead ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(sandbox: Sandbox) -> World:
+    return make_customer(sandbox)
+
+
+@pytest.fixture
+def organization(world: World) -> Organization:
+    return make_organization(world)
+
+
+def test_a_change_that_settles_while_another_is_looked_at_is_not_overtaken(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fast = (
+        show("change_seats", organization, seats=seats, subscription=world.subscription) for seats in (9, 12)
+    )
+
+    def die(*_args: Any, **_more: Any) -> Any:
+        raise Died
+
+    monkeypatch.setattr(intent, "carry_out", die)
+    with pytest.raises(Died):
+        fast.apply()  # its row is written; its call is still to come
+    monkeypatch.undo()
+    preview = ChangeSeats.preview
+
+    def preview_and_be_overtaken(*args: Any) -> Any:
+        seen = preview(*args)
+        make_due()
+        settle_pending()
+        return seen
+
+    monkeypatch.setattr(ChangeSeats, "preview", preview_and_be_overtaken)
+    with pytest.raises(PreviewOutdated, match="in progress"):
+        slow.apply()
+    settled()
+    assert seats_at_stripe(sandbox, world) == 12
+    assert SubscriptionEvent.objects.filter(source="staff").count() == 1
+
+
+def test_a_process_that_wakes_up_after_its_operation_was_ended_sends_nothing(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = show("change_seats", organization, seats=12)
+    take = budget.take
+
+    def stall(method: str, path: str) -> None:
+        take(method, path)
+        if (method, path) == ("POST", f"/v1/subscriptions/{world.subscription}"):
+            # Asleep for minutes: meanwhile somebody changes the seats at Stripe, and the sweeper ends the operation.
+            monkeypatch.setattr(budget, "take", take)
+            sandbox.client.v1.subscriptions.update(
+                world.subscription, {"items": [{"id": world.item, "quantity": 20}]}
+            )
+            make_due()
+            settle_pending()
+
+    monkeypatch.setattr(budget, "take", stall)
+    event = shown.apply()
+    assert event.state == "failed"
+    assert "was not done" in (event.message or "")
+    assert seats_at_stripe(sandbox, world) == 20
+
+
+def test_a_gateways_error_leaves_the_outcome_open_until_nothing_can_be_under_way(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = OutcomeUnknown("no answer", "504", raw={"status": 504, "error": {"message": "Gateway Timeout"}})
+    call = stripe_api.call
+
+    def time_out(method: str, path: str, *args: Any, **more: Any) -> Any:
+        if method == "POST" and path == f"/v1/subscriptions/{world.subscription}":
+            more["before_sending"]()
+            raise gateway
+        return call(method, path, *args, **more)
+
+    monkeypatch.setattr(stripe_api, "call", time_out)
+    event = show("change_seats", organization, seats=12).apply()
+    for _ in range(4):
+        make_due()
+        settle_pending()
+    event.refresh_from_db()
+    assert event.state == "pending"
+
+    grow_older(3600)
+    make_due()
+    settle_pending()
+    event.refresh_from_db()
+    assert event.state == "failed"
+
+
+def test_a_later_step_that_was_never_sent_is_not_sent_long_after(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_seats_at_stripe(sandbox, world, 15, mark="ours")
+    read(world)
+    organization.refresh_from_db()
+    shown = show("cancel_subscription", organization, when="now", prorate=True, invoice_now=True)
+    send = settlement._send
+
+    def send_the_first(step: Any, event: Any) -> Any:
+        if step.position > 0:
+            raise Died
+        return send(step, event)
+
+    monkeypatch.setattr(settlement, "_send", send_the_first)
+    with pytest.raises(Died):
+        shown.apply()
+    monkeypatch.undo()
+    grow_older(40 * 86_400)
+    event = settled()
+    assert event.state == "parked"
+    assert sandbox.client.v1.subscriptions.retrieve(world.subscription).status == "active"
+    assert Alert.objects.filter(event=event).exists()
+
+
+def test_what_stripe_confirms_after_it_was_recorded_as_not_done_calls_a_person(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = show("change_seats", organization, seats=12)
+    send = settlement._send
+
+    def send_and_be_closed(step: Any, event: Any) -> Any:
+        answer = send(step, event)
+        SubscriptionEvent.objects.filter(pk=event.pk).update(state="failed", message="It was not done.")
+        return answer
+
+    monkeypatch.setattr(settlement, "_send", send_and_be_closed)
+    event = shown.apply()
+    assert event.state == "failed"
+    assert Alert.objects.get().kind == "confirmed_late"
