@@ -187,6 +187,11 @@ class BulkJobAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["POST"])
         action = action_named(job.type)
         refuse_those_who_may_not(request, action)
+        if jobs.is_running(job):
+            messages.warning(
+                request, _("It is still running. Once it has ended, what was not done can be tried again.")
+            )
+            return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
         page = BulkPage(action, request, jobs.retriable(job))
         return page.show(page.form({**job.asked, "reason": job.reason, "ticket": job.ticket}))
 

@@ -23,9 +23,10 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops import denials, limits
+from adminops import limits
 from adminops.pages.bulk_forms import FORMS, BulkForm
 from adminops.pages.frame import LIMITED
+from billing import denials
 from billing.bulk import jobs
 from billing.bulk.base import BulkKind
 from billing.bulk.jobs import Plan

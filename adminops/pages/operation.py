@@ -24,9 +24,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from adminops import denials, limits
+from adminops import limits
 from adminops.pages.forms import ReasonForm, ask_which_subscription
 from adminops.pages.frame import home_of, limited, page_context, tell
+from billing import denials
 from billing.errors import BillingError, NotPermitted, PreviewOutdated
 from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
 from billing.operations.intent import Performed, agree, perform

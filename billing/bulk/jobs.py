@@ -185,6 +185,11 @@ def counts_of(several: Sequence[BulkJob]) -> dict[int, dict[Outcome, int]]:
     return found
 
 
+def is_running(job: BulkJob) -> bool:
+    """Whether the end of any row is still to come."""
+    return with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RUNNING).exists()
+
+
 def retriable(job: BulkJob) -> list[str]:
     """The keys of what was ticked and surely not done, so that it may be planned and agreed to anew."""
     rows = with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RETRIABLE)

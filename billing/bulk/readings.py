@@ -10,25 +10,29 @@ from django.utils.translation import gettext as _
 from billing.bulk.base import BulkKind, OrganizationsKind, PlannedRow, Selected, changed
 from billing.errors import OperationRefused
 from billing.models import SubscriptionEvent
-from billing.operations.base import Choices
+from billing.operations.base import Choices, Preview
 from billing.operations.reprocess import ReprocessPreview
-from billing.operations.resync import ResyncPreview
+from billing.operations.resync import ResyncUnseen
+from billing.operations.settlement import AnyOperation
 from organizations.models import Organization
 
 
-class ResyncMany(OrganizationsKind[Choices, ResyncPreview]):
+class ResyncMany(OrganizationsKind[Choices, Preview]):
     """All that Stripe has of each."""
 
     type = "resync_organization"
+
+    @property
+    def operation(self) -> AnyOperation:
+        """Without the look beforehand, which would read everything twice."""
+        return ResyncUnseen()
 
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
         self.refuse_if_unfit(selected.subject)
         outlook = _("Everything is read from Stripe again, and what differs is corrected")
         return PlannedRow(selected, Choices(), outlook, {"customer": selected.subject.stripe_customer_id})
 
-    def hold(
-        self, basis: dict[str, Any], subject: Organization, choices: Choices, preview: ResyncPreview
-    ) -> None:
+    def hold(self, basis: dict[str, Any], subject: Organization, choices: Choices, preview: Preview) -> None:
         if subject.stripe_customer_id != basis["customer"]:
             raise OperationRefused(changed())
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing import budget
+from billing import budget, denials
 from billing.bulk.jobs import TASK, queue
 from billing.bulk.kinds import KINDS
-from billing.errors import BillingError, StripeBusy, StripeUnreachable
+from billing.errors import BillingError, NotPermitted, OperationRefused, StripeBusy, StripeUnreachable
 from billing.models import BulkJob, BulkRow
 from billing.operations.base import Subject
 from billing.operations.intent import Terms, perform, performed
@@ -27,9 +29,12 @@ log = logging.getLogger(__name__)
 
 State = BulkRow.State
 
-# A row that Stripe had no time for, or that broke off inside, is tried again a little later, so often.
+# A row that Stripe does not answer, or that broke off inside, is tried again a little later, so often; one that Stripe
+# had no time for, however often.
 TRIES = 5
 PAUSE = datetime.timedelta(seconds=15)
+# What somebody wanted this morning they may not want any more: where workers were away so long, nothing is done.
+MAX_AGE = datetime.timedelta(hours=4)
 
 
 class _Stopped(Exception):
@@ -50,10 +55,12 @@ def do_row(row_id: int) -> None:
             _perform(row)
     except _Stopped:
         return
-    except (StripeBusy, StripeUnreachable) as error:
+    except StripeBusy as error:
+        _put_off(row, str(error.message), counts=False)
+    except StripeUnreachable as error:
         _put_off(row, str(error.message))
     except BillingError as error:
-        _close(row, State.REFUSED, str(error.message))
+        _close(row, State.REFUSED, str(error.message), is_denied=isinstance(error, NotPermitted))
     except Exception:
         # Nothing was asked of Stripe: from the intent on, the ledger tells of whatever goes wrong.
         log.exception("Row %s of a bulk job broke off", row.pk)
@@ -63,10 +70,9 @@ def do_row(row_id: int) -> None:
 
 
 def _perform(row: BulkRow) -> None:
-    kind, job = KINDS[row.job.type], row.job
-    subject: Subject | None = row.organization or row.subject_event
-    if subject is None:
-        raise AssertionError("a row has a subject")
+    kind, job, subject = KINDS[row.job.type], row.job, _subject(row)
+    if timezone.now() - job.created_at >= MAX_AGE:
+        raise OperationRefused(too_late())
     choices = kind.operation.choices_class.from_dict(row.choices)
 
     def hold(preview: Any) -> None:
@@ -85,20 +91,39 @@ def _perform(row: BulkRow) -> None:
     )
 
 
-def _close(row: BulkRow, state: BulkRow.State, message: str = "") -> None:
+def too_late() -> str:
+    """That a row's turn came too late, and what to do."""
+    hours = MAX_AGE // datetime.timedelta(hours=1)
+    return ngettext(
+        "Not done: this was asked for more than %(hours)d hour ago. Ask again.",
+        "Not done: this was asked for more than %(hours)d hours ago. Ask again.",
+        hours,
+    ) % {"hours": hours}
+
+
+def _subject(row: BulkRow) -> Subject:
+    subject: Subject | None = row.organization or row.subject_event
+    if subject is None:
+        raise AssertionError("a row has a subject")
+    return subject
+
+
+def _close(row: BulkRow, state: BulkRow.State, message: str = "", *, is_denied: bool = False) -> None:
     if performed(row.operation) is not None:
         # Refused, perhaps, because another try of this very row had done it already.
         state, message = State.ATTEMPTED, ""
+    elif is_denied:
+        denials.record(row.job.actor, KINDS[row.job.type].operation, _subject(row), message)
     BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(state=state, message=message)
 
 
-def _put_off(row: BulkRow, why: str) -> None:
-    """Leave the row waiting for `queue_lost`; give it up after so many tries."""
-    if row.tries + 1 >= TRIES:
+def _put_off(row: BulkRow, why: str, *, counts: bool = True) -> None:
+    """Leave the row waiting for `queue_lost`; give it up after so many tries that count."""
+    if counts and row.tries + 1 >= TRIES:
         _close(row, State.REFUSED, why)
         return
     BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(
-        tries=F("tries") + 1, message=why, due_at=Now() + PAUSE * (row.tries + 1)
+        tries=F("tries") + int(counts), message=why, due_at=Now() + PAUSE * (row.tries + 1)
     )
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from billing import mirror
 from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed
 from billing.errors import OperationRefused
-from billing.metrics import recurring_amount
+from billing.metrics import recurring_amount, seat_item
 from billing.money import format_money
 from billing.operations.cancel_preview import (
     CancelChoices,
@@ -98,12 +98,18 @@ class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
         if seats < now and seats < (used := organization.seats_used()):
             words.append(ngettext("%(n)d member is active", "%(n)d members are active", used) % {"n": used})
         outlook = " · ".join(word.strip() for word in words)
-        return PlannedRow(selected, choices, outlook, {"seats": now})
+        basis = {
+            "seats": now,
+            "price": (seat_item(subscription) or {})["price"]["id"],
+            "currency": subscription["currency"],
+            "recurring": recurring_amount(subscription),
+        }
+        return PlannedRow(selected, choices, outlook, basis)
 
     def hold(
         self, basis: dict[str, Any], subject: Organization, choices: SeatChoices, preview: SeatPreview
     ) -> None:
-        """By Stripe's own present number: our rows may be seconds behind."""
+        """By Stripe's own present number and price: our rows may be seconds behind."""
         if preview.seats_before != basis["seats"]:
             raise OperationRefused(
                 ngettext(
@@ -113,6 +119,14 @@ class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
                 )
                 % {"now": preview.seats_before, "shown": basis["seats"]}
             )
+        present = {
+            "seats": preview.seats_before,
+            "price": preview.price_id,
+            "currency": preview.currency,
+            "recurring": preview.recurring_before,
+        }
+        if present != basis:
+            raise OperationRefused(changed())
 
 
 class CancelMany(SubscriptionsKind[CancelChoices, CancelPreview]):

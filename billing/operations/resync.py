@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from billing import stripe_api
 from billing.differences import Differences, compare
 from billing.errors import ObjectMissing, OperationRefused
 from billing.models import SubscriptionEvent
@@ -27,7 +29,7 @@ class ResyncPreview(Preview):
     differences: Differences
 
 
-class ResyncOrganization(Operation[Organization, Choices, ResyncPreview]):
+class _Resync[PreviewT: Preview](Operation[Organization, Choices, PreviewT]):
     """Read all that Stripe has of a customer. Asks nothing of Stripe but to tell, so it has no step."""
 
     type = "resync_organization"
@@ -37,42 +39,69 @@ class ResyncOrganization(Operation[Organization, Choices, ResyncPreview]):
 
     def refuse_reason(self, subject: Organization) -> str | None:
         """Without a customer at Stripe there is nothing to read."""
-        if not subject.stripe_customer_id:
-            return _("This organization is not connected to a Stripe customer.")
-        return in_progress(lock_key_of(subject.stripe_customer_id))
+        return unconnected(subject) or in_progress(lock_key_of(subject.stripe_customer_id or ""))
 
-    def preview(self, subject: Organization, choices: Choices, at: int) -> ResyncPreview:
-        """Everything of the customer, read from Stripe and held against our own."""
+    def told[ReadT](self, subject: Organization, read: Callable[[str], ReadT]) -> ReadT:
+        """What Stripe says of the customer. Raises OperationRefused where it cannot be asked or knows none."""
         reason = self.refuse_reason(subject)
         customer_id = subject.stripe_customer_id
         if reason or not customer_id:
             raise OperationRefused(reason or "")
         try:
-            read = read_everything(customer_id)
+            return read(customer_id)
         except ObjectMissing as error:
             raise OperationRefused(
                 _("Stripe knows no customer %(id)s, so there is nothing to read. Nothing was changed.")
                 % {"id": customer_id},
                 error.detail,
             ) from error
-        now = datetime.datetime.fromtimestamp(at, datetime.UTC)
-        return ResyncPreview(compare(subject, customer_id, read, now, everything=True))
 
     def lock_key(self, subject: Organization, choices: Choices) -> str:
         """One customer, one reading at a time."""
         return lock_key_of(subject.stripe_customer_id or "")
 
-    def prepare(self, subject: Organization, choices: Choices, preview: ResyncPreview, actor: User) -> Intent:
-        """Nothing is asked of Stripe; the settling asks for the reading."""
-        return Intent(plan={"number": preview.differences.number})
-
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """That it is read again, and how much differed when the person looked."""
-        return Settlement(message=read_again((event.plan or {})["number"]))
+        return Settlement(message=read_again((event.plan or {}).get("number")))
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """All there is."""
         return [EVERYTHING]
+
+
+class ResyncOrganization(_Resync[ResyncPreview]):
+    """Show first where we hold something else."""
+
+    def preview(self, subject: Organization, choices: Choices, at: int) -> ResyncPreview:
+        """Everything of the customer, read from Stripe and held against our own."""
+        read = self.told(subject, read_everything)
+        now = datetime.datetime.fromtimestamp(at, datetime.UTC)
+        differences = compare(subject, subject.stripe_customer_id or "", read, now, everything=True)
+        return ResyncPreview(differences)
+
+    def prepare(self, subject: Organization, choices: Choices, preview: ResyncPreview, actor: User) -> Intent:
+        """Nothing is asked of Stripe; the settling asks for the reading."""
+        return Intent(plan={"number": preview.differences.number})
+
+
+class ResyncUnseen(_Resync[Preview]):
+    """Where many are read again nobody looks before, so nothing is read but what the settling asks for."""
+
+    def preview(self, subject: Organization, choices: Choices, at: int) -> Preview:
+        """Only that Stripe knows the customer."""
+        self.told(subject, stripe_api.retrieve_customer)
+        return Preview()
+
+    def prepare(self, subject: Organization, choices: Choices, preview: Preview, actor: User) -> Intent:
+        """Nothing is asked of Stripe; the settling asks for the reading."""
+        return Intent()
+
+
+def unconnected(organization: Organization) -> str | None:
+    """That there is no customer at Stripe to read, in a sentence; None where there is one."""
+    if organization.stripe_customer_id:
+        return None
+    return _("This organization is not connected to a Stripe customer.")
 
 
 def lock_key_of(customer_id: str) -> str:
@@ -80,8 +109,10 @@ def lock_key_of(customer_id: str) -> str:
     return f"sync:{customer_id}"
 
 
-def read_again(number: int) -> str:
-    """That something was read again, in a sentence, and how many differences that corrected."""
+def read_again(number: int | None) -> str:
+    """That something was read again, in a sentence, and how many differences that corrected; None if nobody looked."""
+    if number is None:
+        return _("Asked for. Everything is read from Stripe again soon, and what differs is corrected.")
     if not number:
         return _("Read from Stripe again: nothing differed.")
     return ngettext(

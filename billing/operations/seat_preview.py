@@ -67,6 +67,7 @@ class SeatPreview(SubscriptionPreview):
     """What changing the seats would do. Amounts in minor units of `currency`; `proration_date` in unix seconds."""
 
     item_id: str
+    price_id: str
     seats_before: int
     seats_after: int
     seats_used: int
@@ -151,6 +152,7 @@ def preview_seats(
     return SeatPreview(
         subscription_id=subscription["id"],
         item_id=item["id"],
+        price_id=item["price"]["id"],
         seats_before=item["quantity"],
         seats_after=seats,
         seats_used=organization.seats_used(),

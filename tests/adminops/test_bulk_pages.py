@@ -309,6 +309,9 @@ def test_a_job_is_stopped_and_what_was_not_done_is_tried_again(
 ) -> None:
     job = started(colleague, organizations)
     rows.do_row(job.rows.get(position=0).pk)
+    early = colleague.post(job_url(job, "retry"))
+    assert early.headers["Location"] == job_url(job)
+    assert "still running" in said(early)
     stopped = colleague.post(job_url(job, "stop"), follow=True)
     text = Page(stopped).text
     assert "1 of 2 done, 1 stopped" in text

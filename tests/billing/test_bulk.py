@@ -219,6 +219,9 @@ def test_somebody_who_may_no_longer_do_it_does_it_no_longer(
     do_all(job)
     assert {outcome for outcome, _told in outcomes(job)} == {"refused"}
     assert seats_at_stripe(sandbox, worlds[0]) == 8
+    denied = SubscriptionEvent.objects.filter(type="permission.denied", actor=colleague)
+    assert {line.organization for line in denied} == set(organizations)
+    assert denied[0].reason == "You may not do this. Nothing was changed."
 
 
 def test_what_is_stopped_is_not_done_and_what_was_done_stays(
@@ -251,28 +254,73 @@ def test_an_unknown_outcome_ends_in_the_truth_and_is_not_for_trying_again(
     assert seats_at_stripe(sandbox, worlds[0]) == 12
 
 
-def test_a_row_that_stripe_has_no_time_for_is_tried_again_later_and_given_up_at_last(
+def test_a_row_that_stripe_has_no_time_for_is_tried_again_later_however_often(
     sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
 ) -> None:
     job = start(organizations[:1], colleague)
     ProcrastinateJob.objects.all().delete()
-    fault(sandbox, "error_429", "/v1/invoices/create_preview", times=3)
+    fault(sandbox, "error_429", "/v1/invoices/create_preview", times=-1)
     do_all(job)
-    row = job.rows.get()
-    assert (row.state, row.tries) == ("waiting", 1)
     assert rows.queue_lost() == 0
     BulkRow.objects.update(due_at=timezone.now())
     assert rows.queue_lost() == 1
     assert rows.queue_lost() == 0
+    for _ in range(rows.TRIES):
+        do_all(job)
+    row = job.rows.get()
+    assert (row.state, row.tries) == ("waiting", 0)
+    assert "Stripe is busy" in row.message
+    sandbox.control("DELETE", "faults")
     do_all(job)
     assert outcomes(job)[0][0] == "done"
 
-    other = start(organizations[1:2], colleague)
-    fault(sandbox, "error_429", "/v1/invoices/create_preview", times=-1)
-    for _ in range(rows.TRIES):
-        do_all(other)
-    assert outcomes(other)[0][0] == "refused"
-    assert "Nothing was changed" in outcomes(other)[0][1]
+
+def test_a_row_that_stripe_does_not_answer_is_tried_again_later_and_given_up_at_last(
+    sandbox: Sandbox, organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations[:1], colleague)
+    fault(sandbox, "drop_connection", "/v1/subscriptions/*", method="GET", times=-1)
+    do_all(job)
+    assert (job.rows.get().state, job.rows.get().tries) == ("waiting", 1)
+    BulkRow.objects.update(tries=rows.TRIES - 1)
+    do_all(job)
+    assert outcomes(job)[0][0] == "refused"
+    assert "Nothing was changed" in outcomes(job)[0][1]
+
+
+def test_a_row_whose_turn_comes_hours_later_is_not_done(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User
+) -> None:
+    job = start(organizations, colleague)
+    rows.do_row(job.rows.get(position=0).pk)
+    BulkRow.objects.update(state="waiting")
+    BulkJob.objects.update(created_at=timezone.now() - rows.MAX_AGE)
+    do_all(job)
+    late = "Not done: this was asked for more than 4 hours ago. Ask again."
+    assert outcomes(job)[1:] == [("refused", late), ("refused", late)]
+    assert outcomes(job)[0][0] == "done"
+    assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 9, 10]
+    assert jobs.retriable(job) == [str(each.pk) for each in organizations[1:]]
+
+
+@pytest.mark.parametrize("change", ["price", "discount"])
+def test_seats_that_cost_something_else_by_now_are_not_changed(
+    sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: User, change: str
+) -> None:
+    job = start(organizations[:1], colleague)
+    subscriptions = sandbox.client.v1.subscriptions
+    if change == "price":
+        another = make_price(sandbox.client)
+        item = {"id": worlds[0].item, "price": another, "quantity": 8}
+        subscriptions.update(worlds[0].subscription, {"items": [item]})
+    else:
+        coupon = sandbox.client.v1.coupons.create({"percent_off": 10, "duration": "forever"})
+        subscriptions.update(worlds[0].subscription, {"discounts": [{"coupon": coupon.id}]})
+    do_all(job)
+    assert outcomes(job) == [
+        ("refused", "It changed since this was shown. Nothing was changed; look and try again.")
+    ]
+    assert seats_at_stripe(sandbox, worlds[0]) == 8
 
 
 def test_there_are_no_more_rows_than_a_job_may_have(colleague: User) -> None:
@@ -400,6 +448,33 @@ def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
     do_all(job)
     # $232.00 and $261.00 are within the $500.00 of a day, and another $290.00 is not.
     assert [outcome for outcome, _told in outcomes(job)] == ["done", "done", "refused"]
+    denied = SubscriptionEvent.objects.get(type="permission.denied", actor=supporter)
+    assert denied.reason == outcomes(job)[2][1]
+
+
+def test_many_customers_are_read_again_once_each(sandbox: Sandbox, organizations: list[Organization]) -> None:
+    kind = KINDS["resync_organization"]
+    planned = jobs.plan(kind, [str(each.pk) for each in organizations], {})
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows},
+        asked={},
+        actor=StaffFactory(permissions=[kind.operation.permission]),
+    )
+    CustomerSync.objects.all().delete()
+    sandbox.control("DELETE", "log")
+    sandbox.client.v1.customers.delete(organizations[0].stripe_customer_id or "")
+    Organization.objects.filter(pk=organizations[1].pk).update(stripe_customer_id="cus_unknown")
+    BulkRow.objects.filter(organization=organizations[1]).update(basis={"customer": "cus_unknown"})
+    do_all(job)
+    assert [outcome for outcome, _told in outcomes(job)] == ["done", "refused", "done"]
+    assert "no customer cus_unknown" in outcomes(job)[1][1]
+    for customer_id in CustomerSync.objects.values_list("pk", flat=True):
+        sync_customer(customer_id)
+    calls = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
+    assert calls.count("/v1/invoices") == 2
+    assert calls.count("/v1/charges") == 2
 
 
 # -- killed ---------------------------------------------------------------------------------------------------
