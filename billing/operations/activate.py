@@ -30,12 +30,12 @@ from billing.operations.base import (
 )
 from billing.operations.collection import (
     LOOK,
-    MARK,
     access_lock,
     find_outcome,
     is_paused_by_suspension,
     look_step,
     period_end,
+    remembered,
     resuming_step,
 )
 from billing.operations.intent import in_progress
@@ -114,19 +114,7 @@ class _Resuming(Course):
 
     def remember(self, answer: StripeObject) -> StripeObject:
         """Of all subscriptions that were looked at, whether they are paused and by whom."""
-        if answer.get("object") != "list":
-            return answer
-        kept = ("id", "status", "pause_collection")
-        return {
-            "object": "list",
-            "data": [
-                {
-                    **{name: each.get(name) for name in kept},
-                    "metadata": {MARK: (each.get("metadata") or {}).get(MARK)},
-                }
-                for each in answer["data"]
-            ],
-        }
+        return remembered(answer)
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """The subscriptions that are billed again."""

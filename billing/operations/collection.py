@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing import stripe_api
@@ -23,7 +24,7 @@ from billing.errors import StripeRefused
 from billing.metrics import licensed_items, recurring_amount, seat_item
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations.base import Step, Trace
-from billing.operations.subscription import is_marked
+from billing.operations.subscription import date_in_words, is_marked
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -99,6 +100,32 @@ def look_step(customer_id: str) -> Step:
     return Step(LOOK, "GET", "/v1/subscriptions", {"customer": customer_id, "limit": 100})
 
 
+def remembered(answer: StripeObject) -> StripeObject:
+    """What the ledger keeps of an answer: of a look, whether each subscription is paused and by whom."""
+    if answer.get("object") != "list":
+        return answer
+    kept = ("id", "status", "pause_collection")
+    return {
+        "object": "list",
+        "data": [
+            {
+                **{name: each.get(name) for name in kept},
+                "metadata": {MARK: (each.get("metadata") or {}).get(MARK)},
+            }
+            for each in answer["data"]
+        ],
+    }
+
+
+def unpaused(looked: StripeObject) -> list[str]:
+    """The ids of the subscriptions that a look found living and not paused."""
+    return [
+        each["id"]
+        for each in looked["data"]
+        if each["status"] not in ENDED_STATUSES and not each.get("pause_collection")
+    ]
+
+
 def resuming_step(answers: list[StripeObject]) -> Step | None:
     """After a look, which subscription of those paused by a suspension is resumed next; None when all are.
 
@@ -147,6 +174,18 @@ def is_paused_by_suspension(subscription: StripeObject) -> bool:
         return False
     event = pausing_event(subscription)
     return event is not None and event.type == SUSPENSION
+
+
+def pause_in_words(pause: StripeObject) -> str:
+    """ "Invoices that fall due stay drafts until somebody resumes"."""
+    what = {
+        Behavior.KEEP_AS_DRAFT: _("Invoices that fall due stay drafts"),
+        Behavior.VOID: _("Invoices that fall due are voided"),
+        Behavior.UNCOLLECTIBLE: _("Invoices that fall due are written off"),
+    }[Behavior(pause["behavior"])]
+    until = from_unix(pause.get("resumes_at"))
+    ends = _("until %(date)s") % {"date": date_in_words(until)} if until else _("until somebody resumes")
+    return f"{what} {ends}"
 
 
 # -- invoices ---------------------------------------------------------------------------------------------

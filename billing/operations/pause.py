@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing.errors import OperationRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Intent, Settlement, Trace
+from billing.operations.base import Intent, Settlement, Step, Trace
 from billing.operations.collection import (
     Behavior,
     Due,
@@ -22,8 +21,11 @@ from billing.operations.collection import (
     find_outcome,
     invoices_at_stripe,
     is_paused_by_suspension,
+    look_step,
+    pause_in_words,
     pause_step,
     pausing_event,
+    remembered,
     renewals,
     resume_step,
     upcoming_amount,
@@ -33,6 +35,8 @@ from billing.operations.subscription import (
     SubscriptionChoices,
     SubscriptionOperation,
     SubscriptionPreview,
+    confirmed,
+    date_in_words,
     fingerprint,
     live_subscriptions,
 )
@@ -123,7 +127,7 @@ class PauseCollection(_CollectionOperation[PauseChoices, PausePreview]):
                 "Collection is paused already, until somebody resumes it. Resume it first to pause it anew."
             )
         return _("Collection is paused already, until %(date)s. Resume it first to pause it anew.") % {
-            "date": _day(until)
+            "date": date_in_words(until)
         }
 
     def preview(self, subject: Organization, choices: PauseChoices, at: int) -> PausePreview:
@@ -159,17 +163,12 @@ class PauseCollection(_CollectionOperation[PauseChoices, PausePreview]):
 
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Stripe's answer is the subscription with its pause."""
-        pause = answers[0].get("pause_collection") or {}
-        said = {
-            Behavior.KEEP_AS_DRAFT: _("Invoices that fall due stay drafts"),
-            Behavior.VOID: _("Invoices that fall due are voided"),
-            Behavior.UNCOLLECTIBLE: _("Invoices that fall due are written off"),
-        }[Behavior((event.plan or {})["behavior"])]
-        until = from_unix(pause.get("resumes_at"))
-        ends = _("until %(date)s") % {"date": _day(until)} if until else _("until somebody resumes")
+        plan = event.plan or {}
+        # Found by its mark after an unknown outcome, the subscription may be resumed again by now.
+        pause = answers[0].get("pause_collection") or plan
         return Settlement(
-            message=_("Collection paused. %(what)s %(ends)s; members keep their access. %(confirmed)s")
-            % {"what": said, "ends": ends, "confirmed": confirmed()},
+            message=_("Collection paused. %(what)s; members keep their access. %(confirmed)s")
+            % {"what": pause_in_words(pause), "confirmed": confirmed()},
             after={"pause_collection": answers[0].get("pause_collection")},
             columns={"status": answers[0]["status"]},
         )
@@ -215,12 +214,32 @@ class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview])
             columns=_columns(preview),
         )
 
+    def following(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Step | None:
+        """After what a suspension paused, a look at whether it has paused another."""
+        is_last = len(answers) == 1 and (event.plan or {})["is_of_suspension"]
+        return look_step(event.stripe_customer_id or "") if is_last else None
+
+    def remember(self, answer: StripeObject) -> StripeObject:
+        """Of all subscriptions that were looked at, whether they are paused and by whom."""
+        return remembered(answer)
+
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
-        """Stripe collects again; what holds said about billing is no longer so."""
+        """Stripe collects again; what holds say about billing stays so while they stop it elsewhere."""
         plan = event.plan or {}
-        if plan["is_of_suspension"] and event.organization:
-            event.organization.holds.filter(lifted_at__isnull=True).update(stops_billing=False)
         said = [_("Collection resumed.")]
+        if plan["is_of_suspension"] and event.organization:
+            stopped = [each for each in answers[1]["data"] if is_paused_by_suspension(each)]
+            if stopped:
+                said.append(
+                    ngettext(
+                        "%(n)d other subscription stays paused by the suspension, until its hold ends.",
+                        "%(n)d other subscriptions stay paused by the suspension, until its hold ends.",
+                        len(stopped),
+                    )
+                    % {"n": len(stopped)}
+                )
+            else:
+                event.organization.holds.filter(lifted_at__isnull=True).update(stops_billing=False)
         if waiting := plan["drafts"]:
             said.append(
                 ngettext(
@@ -240,11 +259,6 @@ class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview])
         )
 
 
-def confirmed() -> str:
-    """ "Stripe confirmed at 14:05:07." """
-    return _("Stripe confirmed at %(time)s.") % {"time": formats.time_format(timezone.localtime(), "H:i:s")}
-
-
 def _columns(preview: SubscriptionPreview) -> dict[str, Any]:
     return {
         "stripe_subscription_id": preview.subscription_id,
@@ -255,7 +269,3 @@ def _columns(preview: SubscriptionPreview) -> dict[str, Any]:
 def _who(subscription: StripeObject) -> str:
     event = pausing_event(subscription)
     return (event.actor_label or "") if event else ""
-
-
-def _day(moment: Any) -> str:
-    return formats.date_format(timezone.localtime(moment), "j M Y")

@@ -142,6 +142,16 @@ def date_in_words(moment: datetime.datetime) -> str:
     return formats.date_format(timezone.localtime(moment), "j M Y")
 
 
+def confirmed() -> str:
+    """ "Stripe confirmed at 14:05:07." """
+    return _("Stripe confirmed at %(time)s.") % {"time": time_in_words()}
+
+
+def time_in_words() -> str:
+    """The present moment, to the second: "14:05:07"."""
+    return formats.time_format(timezone.localtime(), "H:i:s")
+
+
 def upcoming_invoice(params: Mapping[str, Any]) -> StripeObject | None:
     """The invoice that a change would lead to; None where it leads to none. Raises StripeError."""
     try:

@@ -17,27 +17,31 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing import mirror, stripe_api
-from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError
+from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError, StripeRefused
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
-from billing.money import format_money
 from billing.operations.base import Choices, Failure, Intent, Operation, Preview, Settlement, Step, Trace
 from billing.operations.collection import (
+    MARK,
     SUSPENSION,
     Behavior,
     Due,
     access_lock,
     dues,
-    find_outcome,
     is_paused_by_suspension,
+    look_step,
     pause_step,
     pausing_event,
     period_end,
+    remembered,
+    unpaused,
 )
 from billing.operations.intent import in_progress
-from billing.operations.subscription import live_subscriptions
+from billing.operations.subscription import is_marked, live_subscriptions
+from billing.operations.suspension_outcome import outcome_in_words, write_on_hold
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
+from organizations.querysets import ENDED_STATUSES
 
 LEGAL_PERMISSION = "organizations.place_legal_hold"
 
@@ -103,7 +107,10 @@ class SuspendPreview(Preview):
 
     @property
     def to_pause(self) -> tuple[Billed, ...]:
-        """The subscriptions whose collection is paused by this; a pause that is there is left as it is."""
+        """The subscriptions whose collection is paused by this, as far as the mirror tells; a look at Stripe decides.
+
+        A pause that is there is left as it is.
+        """
         return tuple(each for each in self.subscriptions if self.stops_billing and not each.is_paused)
 
     @property
@@ -151,7 +158,7 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
         )
         if kind == Hold.Kind.NON_PAYMENT and (reason := _lifts_at_once(subject, preview)):
             raise OperationRefused(reason)
-        needs_stripe = preview.to_pause or preview.to_close
+        needs_stripe = (preview.stops_billing and customer) or preview.to_close
         if needs_stripe and (problem := stripe_api.configuration_problem()):
             raise OperationRefused(problem)
         return preview
@@ -159,17 +166,18 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
     def prepare(
         self, subject: Organization, choices: SuspendChoices, preview: SuspendPreview, actor: User
     ) -> Intent:
-        """What Stripe is to be told; the hold itself refers to the intent's reason, so it is placed with it."""
+        """What Stripe is asked or told first; the hold refers to the intent's reason, so it is placed with it."""
         if choices.kind == Hold.Kind.LEGAL and not actor.has_perm(LEGAL_PERMISSION):
             raise NotPermitted(_("You may not place legal holds. Nothing was changed."), LEGAL_PERMISSION)
         if reason := _held_already(subject, Hold.Kind(choices.kind)):
             raise PreviewOutdated(reason)
-        closing = (_close(invoice.id, preview.invoices) for invoice in preview.to_close)
-        pausing = (pause_step(each.id, Behavior.VOID) for each in preview.to_pause)
+        customer = subject.stripe_customer_id
+        looking = (look_step(customer),) if preview.stops_billing and customer else ()
+        to_close = [invoice.id for invoice in preview.to_close]
         return Intent(
-            steps=(*pausing, *closing),
+            steps=looking or _closing(to_close, preview.invoices),
             before={"holds": list(preview.held_by)},
-            plan={"stops_billing": _is_stopped_by(preview)},
+            plan={"stops_billing": bool(looking), "to_close": to_close},
             columns={"stripe_subscription_id": subject.stripe_subscription_id},
         )
 
@@ -193,45 +201,65 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
             " does, so do not repeat it. This page will say."
         )
 
+    def following(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Step | None:
+        """After a look at the subscriptions their pauses, then the invoices, then a look at those Stripe refused.
+
+        Raises StripeRefused where one of these is open still.
+        """
+        plan = event.plan or {}
+        steps: list[Step] = []
+        if plan["stops_billing"]:
+            steps.append(look_step(event.stripe_customer_id or ""))
+            steps += [pause_step(id_, Behavior.VOID) for id_ in unpaused(answers[0])]
+        closing, closed = _closing(plan["to_close"], plan["invoices"]), answers[len(steps) :]
+        refused = [
+            (step, answer) for step, answer in zip(closing, closed, strict=False) if "refused" in answer
+        ]
+        steps += [*closing, *(_look_at(step) for step, _refusal in refused)]
+        if len(answers) < len(steps):
+            return steps[len(answers)]
+        looked = closed[len(closing) :]
+        for (_step, refusal), invoice in zip(refused, looked, strict=True):
+            if invoice["status"] == "open":
+                raise StripeRefused(refusal["refused"], f"{invoice['id']} was refused and is open")
+        return None
+
     def find_outcome(self, event: SubscriptionEvent, step: OperationStep) -> Trace:
-        """By the mark of the pause; of an invoice, by what has become of it."""
-        if step.path.startswith("/v1/subscriptions/"):
-            return find_outcome(event, step, lambda now: not now.get("pause_collection"))
-        _v1, _invoices, id_, verb = step.path.strip("/").split("/")
-        invoice = stripe_api.retrieve(id_)
-        done = {"void": "void", "mark_uncollectible": "uncollectible"}[verb]
-        return Trace(invoice if invoice["status"] == done else None, still_agreed=invoice["status"] == "open")
+        """That a subscription is paused, whoever did it, or was by us, or has ended; that an invoice is closed."""
+        if step.method == "GET":
+            return Trace(None, still_agreed=True)
+        thing = stripe_api.retrieve(_told_about(step.path))
+        if thing["object"] == "subscription":
+            is_over = thing["status"] in ENDED_STATUSES or bool(thing.get("pause_collection"))
+            is_over = is_over or is_marked(thing, event, MARK)
+        else:
+            is_over = thing["status"] != "open"
+        return Trace(thing if is_over else None, still_agreed=True)
+
+    def remember(self, answer: StripeObject) -> StripeObject:
+        """Of all subscriptions that were looked at, whether they are paused and by whom."""
+        return remembered(answer)
 
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Who lost access, and what Stripe did of what it was told."""
         plan = event.plan or {}
-        said = [_closed_in_words(plan)]
-        if plan["stops_billing"]:
-            said.append(_("Billing is stopped: Stripe voids what falls due."))
-        numbers = {invoice["id"]: invoice for invoice in plan["open_invoices"]}
-        steps = event.steps.filter(path__startswith="/v1/invoices/").order_by("position")
-        for step in steps:
-            invoice = numbers[step.path.split("/")[3]]
-            said.append(_invoice_in_words(invoice, plan["invoices"], step.answer or {}))
+        write_on_hold(event)
+        said = [_closed_in_words(plan), *outcome_in_words(event)]
         return Settlement(message=" ".join(said), after={"holds": [*plan["held_by"], plan["kind"]]})
 
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """The suspension stands; that billing goes on all the same is for a person."""
-        if not done and event.organization:
-            holds = event.organization.holds.filter(kind=(event.plan or {})["kind"], lifted_at=None)
-            holds.update(stops_billing=False)
+        write_on_hold(event)
+        said = [_closed_in_words(event.plan or {}), *outcome_in_words(event)]
         return Failure(
-            _(
-                "%(closed)s Stripe was not told everything that was decided about billing, so it may go on billing."
-                " Look at Stripe, or pause collection from here. %(why)s"
-            )
-            % {"closed": _closed_in_words(event.plan or {}), "why": error.message},
+            " ".join([*said, str(error.message), _("Look at Stripe, and do there what is missing.")]),
             needs_a_person=True,
         )
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """Whatever Stripe was told about."""
-        return [path.split("/")[3] for path in event.steps.values_list("path", flat=True)]
+        told = event.steps.filter(method="POST").values_list("path", flat=True)
+        return [_told_about(path) for path in told]
 
 
 def _held_already(organization: Organization, kind: Hold.Kind) -> str | None:
@@ -283,10 +311,8 @@ def _billed(subscription: StripeObject) -> Billed:
     )
 
 
-def _is_stopped_by(preview: SuspendPreview) -> bool:
-    """Whether this hold stops billing; where others paused everything before, it does not, and their pause stays."""
-    ours = [each for each in preview.subscriptions if each.is_paused_by_us or not each.is_paused]
-    return preview.stops_billing and bool(ours)
+def _closing(invoice_ids: list[str], how: str) -> tuple[Step, ...]:
+    return tuple(_close(id_, how) for id_ in invoice_ids)
 
 
 def _close(invoice_id: str, how: str) -> Step:
@@ -298,6 +324,16 @@ def _close(invoice_id: str, how: str) -> Step:
     return Step(f"{name} {invoice_id}", "POST", path, signed=False, required=False)
 
 
+def _look_at(step: Step) -> Step:
+    id_ = _told_about(step.path)
+    return Step(f"look at {id_}", "GET", f"/v1/invoices/{id_}")
+
+
+def _told_about(path: str) -> str:
+    """The id of the subscription or the invoice that a step is about."""
+    return path.split("/")[3]
+
+
 def _closed_in_words(plan: dict[str, Any]) -> str:
     kind = Hold.Kind(plan["kind"]).label.lower()
     if plan["held_by"]:
@@ -307,18 +343,3 @@ def _closed_in_words(plan: dict[str, Any]) -> str:
         "Suspended (%(kind)s): %(n)d members have lost access.",
         plan["members"],
     ) % {"kind": kind, "n": plan["members"]}
-
-
-def _invoice_in_words(invoice: dict[str, Any], decided: str, answer: dict[str, Any]) -> str:
-    words = {
-        "number": invoice["number"] or invoice["id"],
-        "sum": format_money(invoice["amount"], invoice["currency"]),
-    }
-    if "refused" in answer:
-        return _(
-            "Invoice %(number)s (%(sum)s) was not changed, because it is no longer open; it may have been paid"
-            " meanwhile. %(why)s"
-        ) % {**words, "why": answer["refused"]}
-    if decided == Invoices.VOID:
-        return _("Invoice %(number)s (%(sum)s) was voided.") % words
-    return _("Invoice %(number)s (%(sum)s) was written off.") % words

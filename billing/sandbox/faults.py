@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field
 
 CALLS = (
+    "error_400",
     "error_429",
     "error_500",
     "error_500_after",

@@ -93,6 +93,8 @@ class Api:
                 raise ApiError(504, "api_error", "The request timed out.", stored=False)
             if fault and fault.kind == "drop_connection":
                 return Dropped()
+            if fault and fault.kind == "error_400":
+                raise ApiError(400, "invalid_request_error", "This cannot be done now.", stored=False)
             if fault and fault.kind == "error_429":
                 if fault.retry_after is not None:
                     headers["Retry-After"] = f"{fault.retry_after:g}"

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from billing.errors import BillingError, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
 from billing.operations.collection import RENEWALS_SHOWN, renewals
+from billing.operations.ended_holds import lift_ended_holds
 from billing.operations.sweeper import settle_pending
 from organizations.models import Hold, Organization
 from tests.conftest import Sandbox
@@ -229,6 +230,24 @@ def test_resuming_what_a_suspension_stopped_is_written_on_its_hold(
     hold = Hold.objects.get()
     assert (hold.stops_billing, hold.lifted_at) == (False, None)
     assert at_stripe(sandbox, world) is None
+
+
+def test_what_a_suspension_paused_elsewhere_is_still_resumed_when_its_hold_ends(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    second = sandbox.client.v1.subscriptions.create(
+        {"customer": world.customer, "items": [{"price": world.price, "quantity": 1}]}
+    )
+    read(world)
+    organization.refresh_from_db()
+    show("suspend_organization", organization, kind="abuse", billing="stops", ends_at=in_days(3)).apply()
+    organization.refresh_from_db()
+    event = resume(organization, subscription=world.subscription)
+    assert "1 other subscription stays paused by the suspension" in (event.message or "")
+    assert Hold.objects.get().stops_billing
+    Hold.objects.update(ends_at=timezone.now() - datetime.timedelta(seconds=1))
+    assert lift_ended_holds() == 1
+    assert sandbox.client.v1.subscriptions.retrieve(second.id).pause_collection is None
 
 
 def test_one_of_several_subscriptions_is_paused(

@@ -186,7 +186,7 @@ def test_an_invoice_paid_meanwhile_is_said_to_be_and_does_not_end_the_suspension
     sandbox.client.v1.invoices.pay(invoice, {"paid_out_of_band": True})
     event = shown.apply(reason="scraping")
     assert event.state == "done"
-    assert "was not changed, because it is no longer open" in (event.message or "")
+    assert "was paid meanwhile, so it was not changed." in (event.message or "")
     assert (has_access(organization), is_paused(sandbox, world)) == (False, True)
 
 
@@ -260,6 +260,62 @@ def test_a_pause_of_somebody_elses_is_left_as_it_is(
     assert (shown.preview.resumed, shown.preview.paused_by_others) == ((), 1)
     shown.apply()
     assert pause(sandbox, world).behavior == "keep_as_draft"
+
+
+def test_what_was_resumed_in_the_dashboard_a_moment_ago_is_paused(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    show("pause_collection", organization, behavior="keep_as_draft").apply()
+    sandbox.client.v1.subscriptions.update(world.subscription, {"pause_collection": ""})
+    event = suspend(organization, billing="stops", ends_at=in_days(3))
+    assert pause(sandbox, world).behavior == "void"
+    assert "Billing is stopped" in (event.message or "")
+    end_holds()
+    lift_ended_holds()
+    assert not is_paused(sandbox, world)
+
+
+def test_what_was_paused_in_the_dashboard_a_moment_ago_is_left_as_it_is_and_said_so(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    shown = suspending(organization, billing="stops")
+    sandbox.client.v1.subscriptions.update(
+        world.subscription, {"pause_collection": {"behavior": "keep_as_draft"}}
+    )
+    event = shown.apply(reason="scraping")
+    assert (event.state, pause(sandbox, world).behavior) == ("done", "keep_as_draft")
+    assert (event.message or "").endswith(
+        f"Collection of {world.subscription} was paused already, and not by a suspension, so that pause is left as it"
+        " is. Invoices that fall due stay drafts until somebody resumes."
+    )
+    assert not Hold.objects.get().stops_billing
+
+
+def test_a_pause_made_while_stripe_was_slow_is_left_as_it_is(
+    sandbox: Sandbox, world: World, organization: Organization, settings: Settings
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    fault(sandbox, "drop_connection", f"/v1/subscriptions/{world.subscription}")
+    event = suspend(organization, billing="stops")
+    sandbox.client.v1.subscriptions.update(
+        world.subscription, {"pause_collection": {"behavior": "keep_as_draft"}}
+    )
+    settle()
+    event.refresh_from_db()
+    assert (event.state, pause(sandbox, world).behavior) == ("done", "keep_as_draft")
+    assert "that pause is left as it is" in (event.message or "")
+    assert not Hold.objects.get().stops_billing
+
+
+def test_where_every_subscription_has_ended_there_is_nothing_to_stop(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    shown = suspending(organization, billing="stops")
+    sandbox.client.v1.subscriptions.cancel(world.subscription)
+    event = shown.apply(reason="scraping")
+    assert event.state == "done"
+    assert "Stripe has no subscription that could be billed." in (event.message or "")
+    assert not Hold.objects.get().stops_billing
 
 
 # -- Stripe away, slow, or saying no ----------------------------------------------------------------------
@@ -337,9 +393,58 @@ def test_a_suspension_that_stripe_never_heard_of_is_for_a_person_after_a_day(
     settle()
     event.refresh_from_db()
     assert event.state == "parked"
-    assert "it may go on billing" in (event.message or "")
+    assert f"Collection of {world.subscription} is not paused, so Stripe may go on billing it." in (
+        event.message or ""
+    )
     assert (has_access(organization), is_paused(sandbox, world)) == (False, False)
     assert not Hold.objects.get().stops_billing
+
+
+@pytest.mark.parametrize("billing", ["stops", "continues"])
+def test_an_invoice_that_stripe_does_not_void_is_for_a_person_and_said_to_be_open(
+    sandbox: Sandbox, world: World, organization: Organization, billing: str
+) -> None:
+    invoice = leave_an_invoice_open(sandbox, world, organization)
+    fault(sandbox, "error_500", f"/v1/invoices/{invoice}/void", times=-1)
+    event = suspend(organization, billing=billing, invoices="void")
+    settle()
+    event.refresh_from_db()
+    number = sandbox.client.v1.invoices.retrieve(invoice).number
+    assert event.state == "parked"
+    message = event.message or ""
+    assert message.startswith("Suspended (abuse): 3 members have lost access.")
+    assert f"Invoice {number} ($232.00) was not voided." in message
+    assert "paid" not in message
+    assert ("Billing is stopped" in message) is (billing == "stops")
+    assert (has_access(organization), is_paused(sandbox, world)) == (False, billing == "stops")
+    assert Hold.objects.get().stops_billing is (billing == "stops")
+
+
+def test_an_invoice_that_stripe_refuses_to_void_and_is_open_is_for_a_person(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    invoice = leave_an_invoice_open(sandbox, world, organization)
+    fault(sandbox, "error_400", f"/v1/invoices/{invoice}/void")
+    event = suspend(organization, invoices="void")
+    assert event.state == "parked"
+    assert "was not voided." in (event.message or "")
+    assert not has_access(organization)
+
+
+@pytest.mark.parametrize("faulty", ["error_500", "timeout_before"])
+def test_an_invoice_that_was_paid_while_stripe_was_slow_is_said_to_be_paid(
+    sandbox: Sandbox, world: World, organization: Organization, settings: Settings, faulty: str
+) -> None:
+    invoice = leave_an_invoice_open(sandbox, world, organization)
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    fault(sandbox, faulty, f"/v1/invoices/{invoice}/void")
+    event = suspend(organization, invoices="void")
+    assert event.state == "pending"
+    sandbox.client.v1.invoices.pay(invoice, {"paid_out_of_band": True})
+    settle()
+    event.refresh_from_db()
+    assert event.state == "done"
+    assert "was paid meanwhile, so it was not changed." in (event.message or "")
 
 
 def test_two_people_at_once_suspend_once_and_the_other_is_told(organization: Organization) -> None:

@@ -15,6 +15,14 @@ def test_a_429_says_when_to_come_back_and_changes_nothing(sandbox, api):
     assert api.customers.create({"name": "Ada"}, {"idempotency_key": "k"}).name == "Ada"
 
 
+def test_a_400_changes_nothing_and_is_not_remembered(sandbox, api):
+    sandbox.tell("/faults", kind="error_400", method="POST", path="/v1/customers")
+    with pytest.raises(stripe.InvalidRequestError):
+        api.customers.create({"name": "Ada"}, {"idempotency_key": "k"})
+    assert api.customers.list().data == []
+    assert api.customers.create({"name": "Ada"}, {"idempotency_key": "k"}).name == "Ada"
+
+
 @pytest.mark.parametrize(("kind", "made"), [("error_500", 0), ("error_500_after", 1)])
 def test_a_500_is_remembered_by_its_key_whether_or_not_it_had_an_effect(sandbox, api, kind, made):
     sandbox.tell("/faults", kind=kind, method="POST")
