@@ -28,6 +28,7 @@ from adminops.pages.seats import ChangeSeatsPage
 from adminops.pages.suspend import ActivatePage, SuspendPage
 from billing import mirror
 from billing.models import SubscriptionEvent
+from billing.one_look import one_look
 from billing.operations.base import Operation, Subject
 from billing.stripe_api import configuration_problem
 from organizations.models import Organization
@@ -192,11 +193,12 @@ class Offer:
 
 def offered(user: Any, subject: Subject) -> list[Offer]:
     """The actions this person may take. Those they have no permission for are not even named."""
-    return [
-        Offer(action, action.url(subject), action.refusal(subject))
-        for action in ACTIONS
-        if isinstance(subject, action.subject_class) and user.has_perm(action.permission)
-    ]
+    with one_look():
+        return [
+            Offer(action, action.url(subject), action.refusal(subject))
+            for action in ACTIONS
+            if isinstance(subject, action.subject_class) and user.has_perm(action.permission)
+        ]
 
 
 def offered_on_event(user: Any, event: SubscriptionEvent) -> list[Offer]:

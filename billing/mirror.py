@@ -30,6 +30,7 @@ from djstripe.models import (
 )
 from djstripe.models.base import StripeModel
 
+from billing.one_look import read_once
 from billing.stripe_api import StripeObject
 
 # Parents before children. What the admin shows read-only is the same list.
@@ -243,11 +244,13 @@ def known(objects: Iterable[StripeObject]) -> dict[str, StripeObject]:
     return found
 
 
+@read_once
 def customer(customer_id: str) -> StripeObject | None:
     """The customer, or None where the mirror has none."""
     return _one(Customer.objects.filter(id=customer_id))
 
 
+@read_once
 def subscriptions_of(customer_id: str) -> list[StripeObject]:
     """All subscriptions of a customer, ended ones too, newest first, their products expanded."""
     return with_products(_newest(Subscription.objects.filter(customer_id=customer_id), None))
@@ -255,7 +258,9 @@ def subscriptions_of(customer_id: str) -> list[StripeObject]:
 
 def subscriptions_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
     """The same for many customers, by their ids, in two queries."""
-    rows = Subscription.objects.filter(customer_id__in=list(customer_ids)).order_by("-created", "-djstripe_id")
+    rows = Subscription.objects.filter(customer_id__in=list(customer_ids)).order_by(
+        "-created", "-djstripe_id"
+    )
     found: dict[str, list[StripeObject]] = {}
     pairs = list(rows.values_list("customer_id", "stripe_data"))
     with_products([data for _customer_id, data in pairs])
@@ -264,6 +269,7 @@ def subscriptions_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeO
     return found
 
 
+@read_once
 def subscription(subscription_id: str) -> StripeObject | None:
     """One subscription with its products expanded, or None where the mirror has none."""
     found = _one(Subscription.objects.filter(id=subscription_id))
@@ -335,13 +341,32 @@ def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
 
 def charges_of_invoice(invoice: StripeObject) -> list[StripeObject]:
     """The charges that paid an invoice, newest first. https://docs.stripe.com/api/invoice-payment"""
-    payments = (invoice.get("payments") or {}).get("data") or []
-    intents = [_id_of((each.get("payment") or {}).get("payment_intent")) for each in payments]
+    return charges_of_invoices([invoice])[invoice["id"]]
+
+
+def charges_of_invoices(invoices: Iterable[StripeObject]) -> dict[str, list[StripeObject]]:
+    """The same for many invoices, by their ids, in one query."""
+    paid_by = {invoice["id"]: (_id_of(invoice.get("customer")), _intents(invoice)) for invoice in invoices}
     charges = Charge.objects.filter(
-        customer_id=_id_of(invoice.get("customer")),
-        stripe_data__payment_intent__in=list(filter(None, intents)),
+        customer_id__in={customer for customer, _intents_of in paid_by.values()},
+        stripe_data__payment_intent__in=[intent for _customer, ids in paid_by.values() for intent in ids],
+        stripe_data__status="succeeded",
     )
-    return _newest(charges.filter(stripe_data__status="succeeded"), None)
+    found = _newest(charges, None)
+    return {
+        id_: [
+            charge
+            for charge in found
+            if _id_of(charge.get("customer")) == customer and _id_of(charge["payment_intent"]) in intents
+        ]
+        for id_, (customer, intents) in paid_by.items()
+    }
+
+
+def _intents(invoice: StripeObject) -> list[str]:
+    payments = (invoice.get("payments") or {}).get("data") or []
+    intents = (_id_of((each.get("payment") or {}).get("payment_intent")) for each in payments)
+    return [intent for intent in intents if intent]
 
 
 def has_paid_invoice(customer_id: str) -> bool:

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
 from billing.models import SubscriptionEvent
+from billing.one_look import read_once
 from billing.operations.base import Agreement, Choices, Course, Intent, Subject
 from billing.operations.settlement import AnyOperation, carry_out, longest_call, record_step
 from billing.stripe_api import StripeObject
@@ -238,6 +239,7 @@ def newest_under(lock_key: str) -> int:
     return newest or 0
 
 
+@read_once
 def in_progress(lock_key: str) -> str | None:
     """Whose act holds this lock, in a sentence for whoever wants another; None where nobody's does."""
     other = SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()

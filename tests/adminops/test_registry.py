@@ -11,15 +11,16 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from adminops.actions import ACTIONS, StaffAction, action_named
+from adminops.actions import ACTIONS, StaffAction, action_named, offered
 from adminops.pages.bulk import bulk_url
 from adminops.pages.bulk_forms import FORMS
 from billing.models import BulkJob, SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
 from tests.conftest import Sandbox
-from tests.factories import StaffFactory
+from tests.factories import AdministratorFactory, StaffFactory
 from tests.situations import SITUATIONS, Situation
+from tests.stripe_world import make_customer, make_organization
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -235,3 +236,12 @@ def test_without_a_key_nothing_that_needs_stripe_can_be_done(
         answer = allowed.post(url, form(situation, step="apply"))
         assert "Stripe key" in Page(answer).text
     assert not SubscriptionEvent.objects.filter(source="staff").exists()
+
+
+def test_what_can_be_done_to_a_customer_is_found_out_in_one_look(
+    sandbox: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    organization = make_organization(make_customer(sandbox))
+    administrator = AdministratorFactory()
+    with django_assert_max_num_queries(len(ACTIONS)):
+        assert len(offered(administrator, organization)) > 10

@@ -1,0 +1,41 @@
+"""One look at the database for many questions: what a page asks ten operations is read once.
+
+Only for looking: whoever acts reads anew, and what is decided under a lock is never remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+_seen: ContextVar[dict[Any, Any] | None] = ContextVar("seen", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within it, a reader marked `@read_once` answers the same question from what it read first."""
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
+def read_once[**P, T](reader: Callable[P, T]) -> Callable[P, T]:
+    """Mark a reader whose answer may be used again within one look; its arguments must be hashable."""
+
+    @wraps(reader)
+    def read(*args: P.args, **kwargs: P.kwargs) -> T:
+        seen = _seen.get()
+        if seen is None:
+            return reader(*args, **kwargs)
+        key = (reader, args, tuple(sorted(kwargs.items())))
+        if key not in seen:
+            seen[key] = reader(*args, **kwargs)
+        answer: T = seen[key]
+        return answer
+
+    return read
