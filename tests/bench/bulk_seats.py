@@ -109,7 +109,7 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     since, until = min(changes) + EDGE_SECONDS, max(changes) - EDGE_SECONDS
     together = sum(since <= call["real"] < until for call in calls) / (until - since)
     bulk = CALLS_PER_ROW * sum(since <= at < until for at in changes) / (until - since)
-    granted = budget.granted("bulk") - (together - bulk)
+    granted = budget.granted() - (together - bulk)
     yield _row("calls a second, all together", together, "/s")
     yield _row("calls a second, granted to bulk", granted, "/s")
     yield _row("calls a second, used by bulk", bulk, "/s", goal=0.9 * granted)

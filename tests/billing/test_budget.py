@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,6 +60,11 @@ def waits(process: subprocess.Popen[str]) -> list[float]:
 def calls_of(sandbox: Sandbox) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = sandbox.control("GET", "log")["calls"]
     return calls
+
+
+def budget_of(name: str) -> float:
+    """The next free slot, in unix seconds."""
+    return CallBudget.objects.get(name=name).free_at.timestamp()
 
 
 def test_processes_together_stay_within_the_limit_use_what_they_are_granted_and_let_staff_go_first(
@@ -127,11 +134,36 @@ def test_staff_wait_for_a_slot_some_seconds_away_and_are_told_at_once_of_a_queue
     stripe_api.account()
     assert 0.7 < time.monotonic() - began < 2
     for _ in range(6):
-        budget._take_slot(budget.endpoint_of("GET", "/v1/account"), 1, 1, 60)
+        budget._take_slot(
+            budget.endpoint_of("GET", "/v1/account"), 1, replace(budget.SPENDERS["staff"], horizon=60)
+        )
     began = time.monotonic()
     with pytest.raises(StripeBusy):
         stripe_api.account()
     assert time.monotonic() - began < 0.5
+
+
+def test_staff_go_past_what_the_background_took_now_and_then_and_the_background_waits_for_it() -> None:
+    staff, bulk = budget.SPENDERS["staff"], budget.SPENDERS["bulk"]
+    waits = []
+    while (taken := budget._take_slot("GET /v1/a", 25, bulk))[0]:
+        waits.append(taken[1])
+    assert waits == sorted(waits)
+    full = budget_of("all")
+    past = [budget._take_slot("GET /v1/b", 25, staff) for _ in range(4)]
+    assert past[:2] == [(True, 0.0), (True, 0.0)]
+    # The third comes after all that was taken before, its own two predecessors included.
+    assert all(is_ours for is_ours, _wait in past)
+    assert past[3][1] > past[2][1] > 0
+    assert budget_of("all") - full == pytest.approx(4 / 22.5, abs=0.01)
+
+
+def test_in_the_calls_of_any_second_a_burst_has_its_place() -> None:
+    """Slots of a second and one burst are what Stripe allows, at every rate."""
+    for allowed in (1, 9, 10, 25, 40, 100):
+        slots = math.ceil(allowed * budget.SHARE_OF_SLOTS)
+        there = min(allowed, budget.ENDPOINT_CALLS_PER_SECOND)
+        assert slots + int(there * budget.SHARE_OF_LANE) <= allowed
 
 
 def test_no_turn_is_taken_by_a_call_that_is_not_allowed_to_be_sent(settings: Settings) -> None:
