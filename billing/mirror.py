@@ -339,26 +339,21 @@ def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
     return dict(Invoice.objects.filter(djstripe_id__in=list(keys)).values_list("djstripe_id", "stripe_data"))
 
 
-def charges_of_invoice(invoice: StripeObject) -> list[StripeObject]:
-    """The charges that paid an invoice, newest first. https://docs.stripe.com/api/invoice-payment"""
-    return charges_of_invoices([invoice])[invoice["id"]]
-
-
 def charges_of_invoices(invoices: Iterable[StripeObject]) -> dict[str, list[StripeObject]]:
-    """The same for many invoices, by their ids, in one query."""
+    """The charges that paid each invoice, by its id, in one query. https://docs.stripe.com/api/invoice-payment"""
     paid_by = {invoice["id"]: (_id_of(invoice.get("customer")), _intents(invoice)) for invoice in invoices}
     charges = Charge.objects.filter(
         customer_id__in={customer for customer, _intents_of in paid_by.values()},
         stripe_data__payment_intent__in=[intent for _customer, ids in paid_by.values() for intent in ids],
         stripe_data__status="succeeded",
     )
-    found = _newest(charges, None)
-    return {
-        id_: [
+    found: dict[tuple[str | None, str | None], list[StripeObject]] = {}
+    for charge in _newest(charges, None):
+        found.setdefault((_id_of(charge.get("customer")), _id_of(charge["payment_intent"])), []).append(
             charge
-            for charge in found
-            if _id_of(charge.get("customer")) == customer and _id_of(charge["payment_intent"]) in intents
-        ]
+        )
+    return {
+        id_: [charge for intent in intents for charge in found.get((customer, intent), [])]
         for id_, (customer, intents) in paid_by.items()
     }
 

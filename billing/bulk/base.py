@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
 from billing.errors import OperationRefused
+from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices, Preview, Subject
+from billing.operations.intent import in_progress
 from billing.operations.settlement import AnyOperation
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -28,8 +30,13 @@ class Selected[SubjectT: Subject]:
     subject: SubjectT
     """What the operation is done to."""
     label: str
+    # Read for all rows together, so that a thousand cost no thousand.
     objects: tuple[StripeObject, ...] = ()
-    """What of it the mirror has and its plan needs: read for all rows together, so that a thousand cost no thousand."""
+    """What of it the mirror has and its plan needs."""
+    held: str | None = None
+    """Whose act on it is in progress, in a sentence."""
+    seats_used: int = 0
+    """Seats that its active members occupy, where the plan tells of them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,20 @@ class OrganizationsKind[ChoicesT: Choices, PreviewT: Preview](BulkKind[Organizat
     def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
         found = Organization.objects.in_bulk([int(key) for key in keys])
         return [Selected(key, found[int(key)], found[int(key)].name) for key in keys if int(key) in found]
+
+
+def with_held[SubjectT: Subject](
+    several: Sequence[Selected[SubjectT]], lock_key: Callable[[Selected[SubjectT]], str]
+) -> list[Selected[SubjectT]]:
+    """With whose act is in progress on each; `lock_key` is what the operation would hold."""
+    keys = {each.key: lock_key(each) for each in several}
+    pending = SubscriptionEvent.objects.filter(
+        lock_key__in=set(keys.values()), state=SubscriptionEvent.State.PENDING
+    )
+    held = set(pending.values_list("lock_key", flat=True))
+    return [
+        replace(each, held=in_progress(key)) if (key := keys[each.key]) in held else each for each in several
+    ]
 
 
 def changed() -> str:

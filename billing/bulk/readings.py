@@ -7,12 +7,12 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from billing.bulk.base import BulkKind, OrganizationsKind, PlannedRow, Selected, changed
+from billing.bulk.base import BulkKind, OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations.base import Choices, Preview
-from billing.operations.reprocess import ReprocessPreview
-from billing.operations.resync import ResyncUnseen
+from billing.operations.reprocess import ReprocessPreview, unprocessable
+from billing.operations.resync import ResyncUnseen, lock_key_of, unconnected
 from billing.operations.settlement import AnyOperation
 from organizations.models import Organization
 
@@ -27,8 +27,15 @@ class ResyncMany(OrganizationsKind[Choices, Preview]):
         """Without the look beforehand, which would read everything twice."""
         return ResyncUnseen()
 
+    def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
+        """With who reads it already."""
+        return with_held(
+            super().selected(keys), lambda each: lock_key_of(each.subject.stripe_customer_id or "")
+        )
+
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
-        self.refuse_if_unfit(selected.subject)
+        if reason := unconnected(selected.subject) or selected.held:
+            raise OperationRefused(reason)
         outlook = _("Everything is read from Stripe again, and what differs is corrected")
         return PlannedRow(selected, Choices(), outlook, {"customer": selected.subject.stripe_customer_id})
 
@@ -45,14 +52,16 @@ class ReprocessMany(BulkKind[SubscriptionEvent, Choices, ReprocessPreview]):
 
     def selected(self, keys: Sequence[str]) -> list[Selected[SubscriptionEvent]]:
         found = SubscriptionEvent.objects.select_related("organization").in_bulk([int(key) for key in keys])
-        return [
+        read = [
             Selected(key, event, " · ".join(filter(None, [event.organization_label, event.type, f"#{key}"])))
             for key in keys
             if (event := found.get(int(key))) is not None
         ]
+        return with_held(read, lambda each: self.operation.lock_key(each.subject, Choices()))
 
     def planned(self, selected: Selected[SubscriptionEvent], asked: dict[str, Any]) -> PlannedRow:
-        self.refuse_if_unfit(selected.subject)
+        if reason := unprocessable(selected.subject) or selected.held:
+            raise OperationRefused(reason)
         objects = selected.subject.objects_to_read or []
         outlook = _("Read from Stripe again: %(objects)s") % {"objects": ", ".join(objects)}
         return PlannedRow(selected, Choices(), outlook, {"objects": objects})

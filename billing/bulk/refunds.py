@@ -8,10 +8,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from billing import mirror
-from billing.bulk.base import BulkKind, PlannedRow, Selected
+from billing.bulk.base import BulkKind, PlannedRow, Selected, with_held
 from billing.errors import OperationRefused
 from billing.money import format_money
-from billing.operations.intent import in_progress
 from billing.operations.refund_preview import RefundChoices, RefundPreview, lock_key_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -29,23 +28,25 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
         owners = Organization.objects.in_bulk(
             {invoice["customer"] for invoice in invoices.values()}, field_name="stripe_customer_id"
         )
-        return [
+        charges = mirror.charges_of_invoices(invoices.values())
+        read = [
             Selected(
                 key,
                 owners[invoice["customer"]],
                 f"{owners[invoice['customer']].name} · {invoice.get('number') or invoice['id']}",
-                (invoice,),
+                (invoice, *charges[invoice["id"]]),
             )
             for key in keys
             if (invoice := invoices.get(int(key))) is not None and invoice["customer"] in owners
         ]
+        return with_held(read, lambda each: lock_key_of(each.objects[0]["id"]))
 
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
-        (invoice,) = selected.objects
+        invoice, *paid = selected.objects
         choices = RefundChoices(invoice=invoice["id"], stripe_reason=asked["stripe_reason"])
-        if held := in_progress(lock_key_of(choices.invoice)):
-            raise OperationRefused(held)
-        amount, currency = _left(invoice), invoice["currency"]
+        if selected.held:
+            raise OperationRefused(selected.held)
+        amount, currency = _left(invoice, paid), invoice["currency"]
         outlook = _("%(amount)s goes back to the card") % {"amount": format_money(amount, currency)}
         return PlannedRow(selected, choices, outlook, {"amount": amount})
 
@@ -63,14 +64,13 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
             )
 
 
-def _left(invoice: StripeObject) -> int:
+def _left(invoice: StripeObject, paid: Sequence[StripeObject]) -> int:
     """What Stripe would still send back of its one payment by card, in minor units, as the mirror has it.
 
     Raises OperationRefused where there is nothing, or more than one payment.
     """
     if invoice["status"] != "paid":
         raise OperationRefused(_("It is not paid, so nothing of it can go back."))
-    paid = mirror.charges_of_invoice(invoice)
     if not paid:
         raise OperationRefused(_("It was not paid by card. Refund it on its organization's page."))
     if len(paid) > 1:

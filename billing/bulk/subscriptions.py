@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing import mirror
-from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed
+from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
 from billing.metrics import recurring_amount, seat_item
 from billing.money import format_money
@@ -22,7 +22,6 @@ from billing.operations.cancel_preview import (
     period_end,
     refuse_unless_cancellable,
 )
-from billing.operations.intent import in_progress
 from billing.operations.seat_preview import MAX_SEATS, SeatChoices, SeatPreview
 from billing.operations.subscription import (
     SubscriptionChoices,
@@ -34,7 +33,7 @@ from billing.operations.subscription import (
 )
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
-from organizations.models import Organization
+from organizations.models import Organization, seats_used_of
 
 
 class SubscriptionsKind[ChoicesT: SubscriptionChoices, PreviewT: SubscriptionPreview](
@@ -43,30 +42,36 @@ class SubscriptionsKind[ChoicesT: SubscriptionChoices, PreviewT: SubscriptionPre
     """An operation on the one live subscription of each."""
 
     def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
-        """With each one's live subscriptions."""
+        """With each one's subscriptions, and the seats that members occupy."""
         chosen = super().selected(keys)
         customers = [each.subject.stripe_customer_id for each in chosen if each.subject.stripe_customer_id]
         found = mirror.subscriptions_of_many(customers)
-        return [
-            replace(each, objects=tuple(living(found.get(each.subject.stripe_customer_id or "", []))))
+        used = seats_used_of([each.subject for each in chosen])
+        read = [
+            replace(
+                each,
+                objects=tuple(found.get(each.subject.stripe_customer_id or "", [])),
+                seats_used=used.get(each.subject.pk, 0),
+            )
             for each in chosen
         ]
+        return with_held(read, lambda each: lock_key_of(each.subject.stripe_subscription_id or ""))
 
     def only_subscription(self, selected: Selected[Organization]) -> StripeObject:
         """The one that is meant. Raises OperationRefused where that is not clear, or it cannot be done to it."""
-        live = selected.objects
+        live, own = living(selected.objects), selected.subject.stripe_subscription_id
         if len(live) > 1:
             raise OperationRefused(
                 _("It has %(count)d live subscriptions. Do it on its own page, which asks which is meant.")
                 % {"count": len(live)}
             )
-        if not live or live[0]["id"] != selected.subject.stripe_subscription_id:
-            self.refuse_if_unfit(selected.subject)
-            raise OperationRefused(_("It has no live subscription."))
         operation = cast("SubscriptionOperation[ChoicesT, PreviewT]", self.operation)
-        if reason := operation.unfit(live[0]) or in_progress(lock_key_of(live[0]["id"])):
+        subscription = next((each for each in selected.objects if each["id"] == own), None)
+        if reason := operation.unfit_of(selected.subject, subscription) or selected.held:
             raise OperationRefused(reason)
-        return live[0]
+        if subscription is None or subscription not in live:
+            raise OperationRefused(_("It has no live subscription."))
+        return subscription
 
 
 class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
@@ -95,7 +100,7 @@ class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
                 "every": organization.get_interval_display() if organization.interval_count == 1 else "",
             },
         ]
-        if seats < now and seats < (used := organization.seats_used()):
+        if seats < now and seats < (used := selected.seats_used):
             words.append(ngettext("%(n)d member is active", "%(n)d members are active", used) % {"n": used})
         outlook = " · ".join(word.strip() for word in words)
         basis = {

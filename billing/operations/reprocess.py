@@ -45,15 +45,7 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
 
     def refuse_reason(self, subject: SubscriptionEvent) -> str | None:
         """Only what Stripe told us can be processed, and only where something is to be read because of it."""
-        if subject.source != SubscriptionEvent.Source.STRIPE:
-            return _("This did not come from Stripe, so there is nothing to process again.")
-        if not subject.objects_to_read:
-            return _(
-                "Events of this type call for nothing to be read from Stripe, so there is nothing to do."
-            )
-        if not _sync_key(subject):
-            return _("This event names no customer and no charge, so we cannot tell whose it is.")
-        return in_progress(self.lock_key(subject, Choices()))
+        return unprocessable(subject) or in_progress(self.lock_key(subject, Choices()))
 
     def preview(self, subject: SubscriptionEvent, choices: Choices, at: int) -> ReprocessPreview:
         """The event's objects, read from Stripe and held against our own."""
@@ -134,6 +126,17 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
         """What the event is about."""
         objects: list[str] = (event.plan or {})["objects"]
         return objects
+
+
+def unprocessable(event: SubscriptionEvent) -> str | None:
+    """Why nothing is to be read because of this event, in a sentence; None where something is."""
+    if event.source != SubscriptionEvent.Source.STRIPE:
+        return _("This did not come from Stripe, so there is nothing to process again.")
+    if not event.objects_to_read:
+        return _("Events of this type call for nothing to be read from Stripe, so there is nothing to do.")
+    if not _sync_key(event):
+        return _("This event names no customer and no charge, so we cannot tell whose it is.")
+    return None
 
 
 def _sync_key(event: SubscriptionEvent) -> str:

@@ -55,14 +55,19 @@ class SubscriptionOperation[ChoicesT: SubscriptionChoices, PreviewT: Subscriptio
 
     def refuse_reason(self, subject: Organization) -> str | None:
         """What our own rows tell: connected, read, and nobody else at it."""
-        if not subject.stripe_customer_id:
+        id_ = subject.stripe_subscription_id
+        reason = self.unfit_of(subject, mirror.subscription(id_) if id_ else None)
+        return reason or in_progress(self.lock_of(subject, id_ or ""))
+
+    def unfit_of(self, organization: Organization, subscription: StripeObject | None) -> str | None:
+        """Why this cannot be done to an organization whose own subscription is this one in the mirror."""
+        if not organization.stripe_customer_id:
             return _("This organization is not connected to a Stripe customer.")
-        if not subject.stripe_subscription_id:
+        if not organization.stripe_subscription_id:
             return _("This organization has no subscription.")
-        subscription = mirror.subscription(subject.stripe_subscription_id)
         if subscription is None:
             return _("This organization's subscription has not been read from Stripe yet.")
-        return self.unfit(subscription) or in_progress(self.lock_of(subject, subscription["id"]))
+        return self.unfit(subscription)
 
     def unfit(self, subscription: StripeObject) -> str | None:
         """Why this cannot be done to a subscription in this state; None when it can."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from djstripe.models import Invoice
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -475,6 +477,24 @@ def test_many_customers_are_read_again_once_each(sandbox: Sandbox, organizations
     calls = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
     assert calls.count("/v1/invoices") == 2
     assert calls.count("/v1/charges") == 2
+
+
+@pytest.mark.parametrize("type_", sorted(KINDS.keys() - {"suspend_organization", "activate_organization"}))
+def test_a_plan_reads_what_all_rows_need_together(sandbox: Sandbox, type_: str) -> None:
+    kind = KINDS[type_]
+    keys = []
+    for _ in range(8):
+        situation = SITUATIONS[type_](sandbox)
+        if isinstance(situation.subject, Organization):
+            MembershipFactory.create_batch(2, organization=situation.subject)
+        keys.append(key_of(situation))
+    asked = {**ASKED[type_], "seats": 1} if type_ == "change_seats" else ASKED[type_]
+    with CaptureQueriesContext(connection) as few:
+        jobs.plan(kind, keys[:2], asked)
+    with CaptureQueriesContext(connection) as many:
+        planned = jobs.plan(kind, keys, asked)
+    assert len(planned.rows) == 8
+    assert len(many) == len(few) < 15
 
 
 # -- killed ---------------------------------------------------------------------------------------------------
