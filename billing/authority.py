@@ -1,9 +1,12 @@
 """How much a role may give back: per refund and per day, in each currency (the setting REFUND_LIMITS).
 
-    {"Support": {"usd": [10000, 50000], "eur": [10000, 50000]}}
+    {"Support": {"usd": [10000, 50000], "eur": [10000, 50000]}, "Finance": null, "*": {"usd": [0, 0]}}
 
-A person has the highest limit among their groups; a group that is not named and may refund has none, and neither has
-a superuser. In a currency that is not named for a limited role, that role gives nothing back.
+A person has the highest limit among their groups. `null` is no limit, and a superuser has none either. In a currency
+that is not named for a limited role, that role gives nothing back.
+
+`"*"` is the limit of every group that is not named and may refund, and of whoever is in no named group, their
+permission being personal. Without it those have no limit: a group's new name, or a permission of one's own, lifts one.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from billing.money import format_money
 
 State = SubscriptionEvent.State
 
+ANYONE_ELSE = "*"
+"""Stands in the setting for the groups that it does not name, and for those in none."""
+
 # What may have left: an outcome that is not known yet, or that a person must find out, counts as if it had.
 COUNTED = (State.PENDING, State.DONE, State.PARKED)
 
@@ -38,17 +44,20 @@ def limit_of(user: User, currency: str, permission: str) -> Limit | None:
     """The limit of this person in this currency; None where there is none to hold them to."""
     if user.is_superuser:
         return None
-    limited = settings.REFUND_LIMITS
+    limits = {name: limit for name, limit in settings.REFUND_LIMITS.items() if name != ANYONE_ELSE}
     groups = user.groups.all()
-    named = [limited[group.name] for group in groups if group.name in limited]
-    if not named:
-        return None
+    held_to = [limits[group.name] for group in groups if group.name in limits]
     codename = permission.split(".")[1]
-    others = groups.exclude(name__in=list(limited))
     # A group that has nothing to do with refunds does not lift the limit of one that has.
-    if others.filter(permissions__codename=codename).exists():
-        return None
-    pairs = [pair for each in named if (pair := each.get(currency.lower())) is not None]
+    others = groups.exclude(name__in=list(limits)).filter(permissions__codename=codename)
+    if not held_to or others.exists():
+        held_to.append(settings.REFUND_LIMITS.get(ANYONE_ELSE))
+    pairs = []
+    for by_currency in held_to:
+        if by_currency is None:
+            return None
+        if currency.lower() in by_currency:
+            pairs.append(by_currency[currency.lower()])
     return Limit(
         per_refund=max((pair[0] for pair in pairs), default=0),
         per_day=max((pair[1] for pair in pairs), default=0),

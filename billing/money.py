@@ -13,6 +13,8 @@ from billing.errors import OperationRefused
 # https://docs.stripe.com/currencies#zero-decimal and #three-decimal
 ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
 THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+# Of three decimals Stripe moves two: "these API calls require the least-significant (last) digit to be 0".
+_STEP_OF_THREE_DECIMALS = 10
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
@@ -79,6 +81,24 @@ def parse_amount(text: str, currency: str) -> int:
     return amount
 
 
+def payable(amount: int, currency: str) -> int:
+    """The most of `amount` minor units that Stripe can move: in a currency of three decimals the last digit is 0."""
+    return amount - amount % _step(currency)
+
+
+def check_payable(amount: int, currency: str) -> None:
+    """Raises OperationRefused, with a sentence, for minor units that Stripe cannot move in this currency."""
+    if amount != payable(amount, currency):
+        raise OperationRefused(
+            _("In %(currency)s the last digit must be 0, such as %(example)s.")
+            % {"currency": currency.upper(), "example": _example(minor_digits(currency))}
+        )
+
+
+def _step(currency: str) -> int:
+    return _STEP_OF_THREE_DECIMALS if minor_digits(currency) == 3 else 1
+
+
 def _without_currency(text: str, currency: str) -> str:
     """The number alone. Another currency's symbol or code stays, and makes it no number."""
     bare = text.strip()
@@ -114,4 +134,4 @@ def _two_ways(text: str) -> str:
 
 
 def _example(digits: int) -> str:
-    return {0: "500", 2: "19.99", 3: "12.345"}[digits]
+    return {0: "500", 2: "19.99", 3: "12.340"}[digits]

@@ -17,9 +17,9 @@ from billing import authority, mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money, parse_amount
 from billing.operations import OPERATIONS
+from billing.operations.refund_account import Payment
 from billing.operations.refund_preview import (
     Destination,
-    Payment,
     RefundChoices,
     RefundPreview,
     StripeReason,
@@ -146,16 +146,22 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
         def money(amount: int) -> str:
             return format_money(amount, preview.currency)
 
+        account = preview.account
+        taken = [
+            (_("Lost in a dispute"), account.lost),
+            (_("Disputed by the bank, not decided yet"), account.disputed),
+        ]
         return [
             Row(
                 _("Paid for %(number)s") % {"number": preview.number},
-                money(preview.account.paid),
+                money(account.paid),
                 _how(preview),
             ),
-            Row(_("Refunded already"), money(preview.account.refunded)),
-            Row(_("Refunds that the bank has not confirmed"), money(preview.account.pending)),
-            Row(_("Credited already"), money(preview.account.credited)),
-            Row(_("Remaining"), money(preview.account.remaining), is_sum=True),
+            Row(_("Refunded already"), money(account.refunded)),
+            Row(_("Refunds that the bank has not confirmed"), money(account.pending)),
+            Row(_("Credited already"), money(account.credited)),
+            *(Row(label, money(amount)) for label, amount in taken if amount),
+            Row(_("Remaining"), money(account.remaining), is_sum=True),
         ]
 
     def sentences(self, preview: RefundPreview) -> list[str]:
@@ -192,8 +198,8 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
                 " twice."
             )
             % {"amount": format_money(dispute.amount, preview.currency)}
-            for payment in preview.account.payments
-            for dispute in payment.disputes
+            for dispute in preview.account.disputes
+            if dispute.is_open
         ]
         if preview.payment and preview.stripe_reason == StripeReason.FRAUDULENT:
             said.append(

@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy
 
 from billing import mirror
 from billing.models import SubscriptionEvent
-from billing.operations.refund_preview import GONE_WRONG, REFUND_INVOICE
+from billing.operations.refund_account import GONE_WRONG
+from billing.operations.refund_preview import REFUND_INVOICE
 from billing.stripe_api import StripeObject
 
 REFUNDS_READ = 100

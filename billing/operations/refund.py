@@ -21,17 +21,14 @@ from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
 from billing.operations.base import Failure, Intent, Operation, Settlement, Step, Trace
 from billing.operations.failed_refunds import failure_in_words
+from billing.operations.refund_account import GONE_WRONG, TAKE_BACK, Payment, read_account
 from billing.operations.refund_preview import (
-    GONE_WRONG,
     REFUND_INVOICE,
-    TAKE_BACK,
-    Payment,
     RefundChoices,
     RefundPreview,
     StripeReason,
     lock_key_of,
     preview_refund,
-    read_account,
 )
 from billing.operations.subscription import is_marked
 from billing.stripe_api import StripeObject
@@ -81,6 +78,7 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
                 "refunded": account.refunded,
                 "pending": account.pending,
                 "credited": account.credited,
+                "lost": account.lost,
             },
             columns={
                 "amount": preview.amount,

@@ -1,14 +1,12 @@
 """What can still go back of an invoice, and what a refund of it would do. Asks Stripe, changes nothing.
 
-    remaining = paid − refunds (pending ones too) − credits after payment
-
-read from Stripe each time, so that what was given back in its dashboard counts. What we have asked for and do not know
-the outcome of is held by the lock: one refund of an invoice at a time.
+The account (`refund_account`) is read from Stripe each time, so that what was given back in its dashboard counts. What
+we have asked for and do not know the outcome of is held by the lock: one refund of an invoice at a time.
 """
 
 from __future__ import annotations
 
-import datetime
+import re
 from dataclasses import dataclass
 
 from django.db import models
@@ -17,21 +15,17 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
 from billing.errors import OperationRefused
-from billing.models import OperationStep
-from billing.money import format_money
+from billing.money import check_payable, format_money, payable
 from billing.operations.base import Choices, Preview
 from billing.operations.intent import in_progress
-from billing.projection import from_unix
+from billing.operations.refund_account import Account, Payment, read_account
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
 REFUND_INVOICE = "refund_invoice"
 """The operation's name in the ledger."""
-TAKE_BACK = "take_back"
-"""The step that takes off the balance what had gone back twice."""
-GONE_WRONG = frozenset({"failed", "canceled"})
-"""Refunds that put the money back to us. https://docs.stripe.com/api/refunds/object#refund_object-status"""
-UNDER_WAY = frozenset({"pending", "requires_action"})
+
+_INVOICE = re.compile(r"in_[A-Za-z0-9_]{1,200}")
 
 
 class Destination(models.TextChoices):
@@ -63,80 +57,6 @@ class RefundChoices(Choices):
 
 
 @dataclass(frozen=True)
-class Dispute:
-    """A bank asks a payment back."""
-
-    amount: int
-    status: str
-    blocks: bool
-    """Whether Stripe refuses to refund the payment because of it."""
-
-
-@dataclass(frozen=True)
-class Payment:
-    """One payment of an invoice by card, as Stripe has it now. Amounts in minor units."""
-
-    id: str
-    """What is refunded: a payment intent, or a charge of before there were any."""
-    charge: str
-    card: str
-    """ "visa", or what else it was paid with."""
-    last4: str
-    paid_at: datetime.datetime | None
-    amount: int
-    refunded: int
-    pending: int
-    disputes: tuple[Dispute, ...]
-
-    @property
-    def left(self) -> int:
-        """What Stripe would still send back to this card."""
-        return max(0, self.amount - self.refunded - self.pending)
-
-
-@dataclass(frozen=True)
-class Account:
-    """What was paid for an invoice, and what went back of it, at Stripe now. Amounts in minor units."""
-
-    payments: tuple[Payment, ...]
-    from_balance: int
-    outside: int
-    """Paid outside Stripe, by bank transfer say."""
-    credited: int
-    """Given back after payment otherwise than by a refund: to the customer's balance, or outside Stripe."""
-    creditable: int
-    """What Stripe would still let a credit note be."""
-
-    @property
-    def paid(self) -> int:
-        return sum(payment.amount for payment in self.payments) + self.from_balance + self.outside
-
-    @property
-    def refunded(self) -> int:
-        return sum(payment.refunded for payment in self.payments)
-
-    @property
-    def pending(self) -> int:
-        return sum(payment.pending for payment in self.payments)
-
-    @property
-    def remaining(self) -> int:
-        """What can still go back, one way or another."""
-        return max(0, -self.excess)
-
-    @property
-    def excess(self) -> int:
-        """What went back beyond what was paid; negative while something is left."""
-        return self.refunded + self.pending + self.credited - self.paid
-
-    @property
-    def fingerprint(self) -> str:
-        """What must still be so for an agreement to hold: how much went back, and how."""
-        given = [f"{payment.id}:{payment.refunded + payment.pending}" for payment in self.payments]
-        return " ".join([*given, f"credited:{self.credited}"])
-
-
-@dataclass(frozen=True)
 class RefundPreview(Preview):
     """What would go back, and of what. Amounts in minor units of `currency`."""
 
@@ -160,29 +80,31 @@ def preview_refund(organization: Organization, choices: RefundChoices) -> Refund
 
     Raises OperationRefused where it cannot be done, StripeError where Stripe does not tell.
     """
+    # The lock is on the id as it is written here, so there must be one way only to write it.
+    if not _INVOICE.fullmatch(choices.invoice):
+        raise OperationRefused(_("Choose which invoice goes back."))
     held = in_progress(lock_key_of(choices.invoice))
     if held:
         raise OperationRefused(held)
     invoice = _read_invoice(organization, choices.invoice)
     account = read_account(invoice)
     number, currency = invoice.get("number") or invoice["id"], invoice["currency"]
+    if account.excess >= 0:
+        raise OperationRefused(
+            _("All that was paid for invoice %(number)s (%(paid)s) has gone back already.")
+            % {"number": number, "paid": format_money(account.paid, currency)}
+        )
     payment = None
     if choices.destination == Destination.CARD:
         payment = _payment_chosen(account, choices)
         most = min(payment.left, account.remaining)
     else:
         most = min(account.creditable, account.remaining)
-    if account.remaining == 0:
-        raise OperationRefused(
-            _("All that was paid for invoice %(number)s (%(paid)s) has gone back already.")
-            % {"number": number, "paid": format_money(account.paid, currency)}
-        )
+    most = payable(most, currency)
     amount = most if choices.amount is None else choices.amount
     if not 0 < amount <= most:
-        raise OperationRefused(
-            _("At most %(most)s can go back this way. Nothing was changed.")
-            % {"most": format_money(most, currency)}
-        )
+        raise OperationRefused(_too_much(account, most, currency))
+    check_payable(amount, currency)
     paying = payment or next(iter(account.payments), None)
     return RefundPreview(
         invoice_id=invoice["id"],
@@ -205,9 +127,9 @@ def lock_key_of(invoice_id: str) -> str:
 
 def _read_invoice(organization: Organization, invoice_id: str) -> StripeObject:
     """The invoice as Stripe has it now. Raises OperationRefused where it is not this customer's, or not paid."""
-    if not invoice_id.startswith("in_"):
-        raise OperationRefused(_("Choose which invoice goes back."))
     invoice = stripe_api.retrieve(invoice_id)
+    if invoice["id"] != invoice_id:
+        raise OperationRefused(_("Choose which invoice goes back."))
     if not organization.stripe_customer_id or invoice.get("customer") != organization.stripe_customer_id:
         raise OperationRefused(_("This invoice belongs to another customer. Nothing was changed."))
     if invoice["status"] != "paid":
@@ -216,6 +138,26 @@ def _read_invoice(organization: Organization, invoice_id: str) -> StripeObject:
             % {"number": invoice.get("number") or invoice["id"]}
         )
     return invoice
+
+
+def _too_much(account: Account, most: int, currency: str) -> str:
+    """Why no more than `most` minor units can go back, in sentences."""
+    told = {"most": format_money(most, currency), "disputed": format_money(account.disputed, currency)}
+    if not account.disputed:
+        return _("At most %(most)s can go back this way. Nothing was changed.") % told
+    held = (
+        _(
+            "The customer's bank disputes %(disputed)s of this invoice and may keep it; until that is decided, it"
+            " cannot go back another way."
+        )
+        % told
+    )
+    rest = (
+        _("At most %(most)s can go back now. Nothing was changed.") % told
+        if most
+        else _("Nothing can go back now. Answer the dispute at Stripe.")
+    )
+    return f"{held} {rest}"
 
 
 def _payment_chosen(account: Account, choices: RefundChoices) -> Payment:
@@ -245,6 +187,13 @@ def _payment_chosen(account: Account, choices: RefundChoices) -> Payment:
             % {"n": len(fitting)}
         )
     (payment,) = fitting
+    if any(dispute.is_lost for dispute in payment.disputes):
+        raise OperationRefused(
+            _(
+                "The customer's bank took this payment back (a dispute that was lost), so Stripe does not refund it."
+                " Credit the customer's balance with what is left instead."
+            )
+        )
     if any(dispute.blocks for dispute in payment.disputes):
         raise OperationRefused(
             _(
@@ -253,88 +202,3 @@ def _payment_chosen(account: Account, choices: RefundChoices) -> Payment:
             )
         )
     return payment
-
-
-# -- reading ----------------------------------------------------------------------------------------------
-
-
-def read_account(invoice: StripeObject) -> Account:
-    """What was paid for an invoice and what went back of it. Raises StripeError."""
-    payments: list[Payment] = []
-    refunds: set[str] = set()
-    for each in stripe_api.invoice_payments(invoice):
-        if each["status"] == "paid" and each["payment"]["type"] in ("payment_intent", "charge"):
-            payment, ids = _read_payment(each)
-            payments.append(payment)
-            refunds |= ids
-    by_card = sum(payment.amount for payment in payments)
-    before, after = invoice.get("starting_balance") or 0, invoice.get("ending_balance") or 0
-    given = invoice["pre_payment_credit_notes_amount"] + invoice["post_payment_credit_notes_amount"]
-    return Account(
-        payments=tuple(payments),
-        # A negative balance is the customer's credit; an invoice too small to be charged adds to what is owed.
-        from_balance=max(0, min(after, 0) - min(before, 0)),
-        outside=max(0, invoice["amount_paid"] - by_card),
-        credited=_credited(invoice["id"], refunds) - _taken_back(invoice["id"]),
-        creditable=max(0, invoice["total"] - given),
-    )
-
-
-def _read_payment(reference: StripeObject) -> tuple[Payment, set[str]]:
-    """A payment of an invoice, and the ids of all refunds of it."""
-    kind = reference["payment"]["type"]
-    id_ = _id_of(reference["payment"][kind])
-    if kind == "payment_intent":
-        intent = stripe_api.call("GET", f"/v1/payment_intents/{id_}", expand=("latest_charge",))
-        charge = intent["latest_charge"]
-    else:
-        charge = stripe_api.retrieve(id_)
-    refunds = [each for page in stripe_api.list_pages("/v1/refunds", {kind: id_}) for each in page]
-    details = charge.get("payment_method_details") or {}
-    card = details.get("card") or {}
-    payment = Payment(
-        id=id_,
-        charge=charge["id"],
-        card=card.get("brand") or details.get("type") or "",
-        last4=card.get("last4") or "",
-        paid_at=from_unix(charge["created"]),
-        amount=reference["amount_paid"],
-        refunded=sum(each["amount"] for each in refunds if each["status"] not in GONE_WRONG | UNDER_WAY),
-        pending=sum(each["amount"] for each in refunds if each["status"] in UNDER_WAY),
-        disputes=_disputes(charge),
-    )
-    return payment, {each["id"] for each in refunds}
-
-
-def _disputes(charge: StripeObject) -> tuple[Dispute, ...]:
-    if not charge.get("disputed"):
-        return ()
-    return tuple(
-        Dispute(each["amount"], each["status"], not each["is_charge_refundable"])
-        for page in stripe_api.list_pages("/v1/disputes", {"charge": charge["id"]})
-        for each in page
-    )
-
-
-def _credited(invoice_id: str, refunds: set[str]) -> int:
-    """What credit notes gave back, but for the refunds that some of them speak of and that are counted as such."""
-    credited = 0
-    for page in stripe_api.list_pages("/v1/credit_notes", {"invoice": invoice_id}):
-        for note in page:
-            if note["status"] == "issued":
-                credited += note["post_payment_amount"] - sum(
-                    link["amount_refunded"] for link in note["refunds"] if _id_of(link["refund"]) in refunds
-                )
-    return credited
-
-
-def _taken_back(invoice_id: str) -> int:
-    """What we took off the customer's balance again, because it had gone back twice (see `RefundInvoice.following`)."""
-    steps = OperationStep.objects.filter(
-        event__stripe_invoice_id=invoice_id, name=TAKE_BACK, answer__isnull=False
-    )
-    return sum(step.params["amount"] for step in steps)
-
-
-def _id_of(value: StripeObject | str | None) -> str:
-    return str(value["id"]) if isinstance(value, dict) else value or ""

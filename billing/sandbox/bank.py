@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from billing.sandbox.machine.cards import REFUSALS
-from billing.sandbox.machine.disputes import open_dispute
+from billing.sandbox.machine.disputes import close, open_dispute
 from billing.sandbox.machine.payments import authenticate
 from billing.sandbox.machine.refunds import FAILURES, become
 from billing.sandbox.sandbox import Sandbox
@@ -39,6 +39,9 @@ def actions(sandbox: Sandbox) -> dict[str, Action]:
 
     async def dispute(body: Any) -> Any:
         with sandbox.world.transaction():
+            if "dispute" in body:
+                held = sandbox.world.get("dispute", body["dispute"], param="dispute")
+                return dict(close(sandbox.world, held, won=bool(body["won"])))
             charge = sandbox.world.get("charge", body["charge"], param="charge")
             made = open_dispute(
                 sandbox.world,

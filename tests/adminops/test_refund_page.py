@@ -178,7 +178,7 @@ def test_a_bad_amount_gets_a_sentence_and_nothing_goes_back(
 
 @pytest.mark.parametrize(
     ("currency", "unit", "text", "minor"),
-    [("jpy", 4900, "¥500", 500), ("kwd", 12_345, "12.345", 12_345), ("eur", 190_000, "1 000,50", 100_050)],
+    [("jpy", 4900, "¥500", 500), ("kwd", 12_340, "12.340", 12_340), ("eur", 190_000, "1 000,50", 100_050)],
 )
 def test_each_currency_has_its_decimals(
     sandbox: Sandbox, colleague: Client, currency: str, unit: int, text: str, minor: int
@@ -188,6 +188,38 @@ def test_each_currency_has_its_decimals(
     token = token_in(post(colleague, organization, invoice, amount=text))
     assert post(colleague, organization, invoice, amount=text, step="apply", token=token).status_code == 302
     assert refunded(sandbox, world) == minor
+
+
+def test_a_currency_of_three_decimals_ends_in_zero_and_the_page_says_so(
+    sandbox: Sandbox, colleague: Client
+) -> None:
+    world = make_customer(sandbox, price=make_price(sandbox.client, amount=50_000, currency="kwd"))
+    refused = post(colleague, make_organization(world), invoice_of(sandbox, world).id, amount="12.345")
+    assert "In KWD the last digit must be 0, such as 12.340." in Page(refused).text
+
+
+def test_a_dispute_is_shown_while_it_is_open_and_once_it_is_lost(
+    sandbox: Sandbox, world: World, organization: Organization, colleague: Client
+) -> None:
+    invoice = invoice_of(sandbox, world).id
+    (charge,) = charges_at_stripe(sandbox, world)
+
+    def shown() -> str:
+        return Page(post(colleague, organization, invoice, destination="balance")).text
+
+    assert "ispute" not in shown()
+    opened = sandbox.control("POST", "disputes", {"charge": charge.id, "amount": 20_000})["id"]
+    text = shown()
+    assert "Disputed by the bank, not decided yet $200.00" in text
+    assert "Remaining $32.00" in text
+    assert "Credit $32.00 to the balance" in text
+    assert "whoever loses a dispute after a refund pays twice" in text
+    sandbox.control("POST", "disputes", {"dispute": opened, "won": False})
+    text = shown()
+    assert "Lost in a dispute $200.00" in text
+    assert "Remaining $32.00" in text
+    assert "That is all that is left of this invoice." in text
+    assert "pays twice" not in text
 
 
 def test_another_organizations_invoice_is_refused(

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from pytest_django import Settings
 
-from billing import mirror
+from billing import authority, mirror
 from billing.errors import BillingError, NotPermitted, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
 from billing.operations.refund import RefundInvoice
@@ -137,7 +137,7 @@ def test_an_empty_amount_is_all_that_is_left(
         made.charge,
         made.id,
     )
-    assert event.before == {"paid": PAID, "refunded": 0, "pending": 0, "credited": 0}
+    assert event.before == {"paid": PAID, "refunded": 0, "pending": 0, "credited": 0, "lost": 0}
     (call,) = posts(sandbox)
     assert call["key"] == f"{event.uuid}:refund"
     (mirrored,) = mirror.refunds_of(world.customer)
@@ -200,7 +200,9 @@ def test_another_customers_invoice_is_refused(
     other = make_customer(sandbox)
     with pytest.raises(OperationRefused, match="belongs to another customer"):
         asked(sandbox, other, organization)
-    for nonsense in ("", "sub_1", world.subscription):
+    own = invoice_of(sandbox, world).id
+    odd = (f"{own}/", f"{own}?a=b", f"{own}#", f" {own}", f"{own}\n", f"in_1/../{own}", f"{own}\0", "in_é")
+    for nonsense in ("", "sub_1", world.subscription, "in_", *odd):
         with pytest.raises(OperationRefused, match="Choose which invoice"):
             show("refund_invoice", organization, invoice=nonsense)
 
@@ -216,6 +218,25 @@ def test_yen_go_back_whole(sandbox: Sandbox) -> None:
     event = asked(sandbox, world, make_organization(world), 500).apply()
     assert (event.amount, event.currency) == (500, "jpy")
     assert (event.message or "").startswith("¥500 refunded")
+
+
+@pytest.mark.parametrize("destination", ["card", "balance"])
+def test_the_last_of_three_decimals_must_be_zero_as_stripe_wants_it(
+    sandbox: Sandbox, destination: str
+) -> None:
+    world = make_customer(sandbox, seats=1, price=make_price(sandbox.client, amount=50_000, currency="kwd"))
+    organization = make_organization(world)
+    with pytest.raises(OperationRefused, match=r"In KWD the last digit must be 0, such as 12\.340\."):
+        asked(sandbox, world, organization, 12_345, destination=destination)
+    assert asked(sandbox, world, organization, 12_340, destination=destination).apply().state == "done"
+
+
+def test_all_that_is_left_leaves_what_stripe_cannot_give_back(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox, seats=1, price=make_price(sandbox.client, amount=50_000, currency="kwd"))
+    organization, invoice = make_organization(world), invoice_of(sandbox, world).id
+    sandbox.client.v1.credit_notes.create({"invoice": invoice, "amount": 1234, "credit_amount": 1234})
+    event = asked(sandbox, world, organization).apply()
+    assert (event.state, event.amount) == ("done", 48_760)
 
 
 def test_a_refund_that_the_bank_has_not_confirmed_says_so_and_counts(sandbox: Sandbox) -> None:
@@ -267,10 +288,106 @@ def test_a_payment_that_the_bank_takes_back_is_not_refunded(
         shown.apply()
     with pytest.raises(OperationRefused, match="a dispute"):
         asked(sandbox, world, organization)
-    (dispute,) = (
-        asked(sandbox, world, organization, destination="balance").preview.account.payments[0].disputes
-    )
-    assert (dispute.amount, dispute.blocks) == (700, True)
+    account = asked(sandbox, world, organization, destination="balance").preview.account
+    assert (account.disputed, account.lost, account.remaining) == (700, 0, PAID - 700)
+
+
+def dispute(sandbox: Sandbox, world: World, amount: int = PAID, *, inquiry: bool = False) -> str:
+    charge = sandbox.client.v1.payment_intents.retrieve(intent_of(sandbox, world)).latest_charge
+    asked_back = {"charge": charge, "amount": amount, "inquiry": inquiry}
+    made: str = sandbox.control("POST", "disputes", asked_back)["id"]
+    return made
+
+
+def decide(sandbox: Sandbox, dispute: str, *, won: bool) -> None:
+    sandbox.control("POST", "disputes", {"dispute": dispute, "won": won})
+
+
+@pytest.mark.parametrize("destination", ["card", "balance"])
+def test_what_was_lost_in_a_dispute_has_gone_back(
+    sandbox: Sandbox, world: World, organization: Organization, destination: str
+) -> None:
+    decide(sandbox, dispute(sandbox, world), won=False)
+    with pytest.raises(OperationRefused, match=r"paid for invoice .* \(\$232\.00\) has gone back already"):
+        asked(sandbox, world, organization, destination=destination)
+
+
+def test_what_a_lost_dispute_left_goes_to_the_balance_only(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    decide(sandbox, dispute(sandbox, world, 20_000), won=False)
+    with pytest.raises(OperationRefused, match=r"took this payment back.*Credit the customer's balance"):
+        asked(sandbox, world, organization, 3200)
+    with pytest.raises(OperationRefused, match=r"At most \$32\.00"):
+        asked(sandbox, world, organization, 3201, destination="balance")
+    shown = asked(sandbox, world, organization, destination="balance")
+    assert (shown.preview.account.lost, shown.preview.amount) == (20_000, 3200)
+    assert shown.apply().state == "done"
+    with pytest.raises(OperationRefused, match="has gone back already"):
+        asked(sandbox, world, organization, destination="balance")
+
+
+def test_what_a_bank_may_still_take_back_is_not_credited_meanwhile(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    opened = dispute(sandbox, world, 20_000)
+    with pytest.raises(
+        OperationRefused,
+        match=r"disputes \$200\.00 of this invoice.*until that is decided.*At most \$32\.00 can go back now",
+    ):
+        asked(sandbox, world, organization, 3201, destination="balance")
+    assert asked(sandbox, world, organization, 3200, destination="balance").apply().state == "done"
+    with pytest.raises(
+        OperationRefused, match=r"disputes \$200\.00 of this invoice.*Nothing can go back now"
+    ):
+        asked(sandbox, world, organization, destination="balance")
+    decide(sandbox, opened, won=True)
+    assert asked(sandbox, world, organization).preview.amount == 20_000
+
+
+def test_an_inquiry_withdraws_nothing_and_holds_nothing(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    opened = dispute(sandbox, world, inquiry=True)
+    assert asked(sandbox, world, organization, 500).apply().state == "done"
+    decide(sandbox, opened, won=True)
+    assert asked(sandbox, world, organization).preview.account.remaining == PAID - 500
+
+
+def test_a_dispute_lost_after_the_preview_makes_it_old(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    opened = dispute(sandbox, world, 20_000)
+    shown = asked(sandbox, world, organization, 3200, destination="balance")
+    decide(sandbox, opened, won=False)
+    with pytest.raises(PreviewOutdated):
+        shown.apply()
+    assert credited(sandbox, world) == 0
+
+
+def test_a_credit_at_the_moment_a_dispute_is_lost_is_taken_back(
+    sandbox: Sandbox, world: World, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = asked(sandbox, world, organization, 10_000, destination="balance")
+    in_the_last_moment(monkeypatch, lambda: decide(sandbox, dispute(sandbox, world), won=False))
+    event = shown.apply()
+    assert event.state == "done"
+    assert "$100.00 more than was paid; that much was taken off" in (event.message or "")
+    assert credited(sandbox, world) == 0
+
+
+def test_a_credit_that_never_reached_stripe_is_not_made_over_a_lost_dispute(
+    sandbox: Sandbox, world: World, organization: Organization, settings: Settings
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    fault(sandbox, "timeout_before", "/v1/credit_notes")
+    event = asked(sandbox, world, organization, 2900, destination="balance").apply()
+    decide(sandbox, dispute(sandbox, world), won=False)
+    settings.STRIPE_READ_TIMEOUT = 5
+    grow_older(180)
+    sweep()
+    event.refresh_from_db()
+    assert (event.state, credited(sandbox, world)) == ("failed", 0)
 
 
 # -- to the balance ---------------------------------------------------------------------------------------
@@ -586,6 +703,44 @@ def test_the_highest_limit_counts_and_a_role_without_one_lifts_it(
     administrator = AdministratorFactory()
     administrator.groups.add(support)
     assert asked(sandbox, world, organization).apply(administrator).state == "done"
+
+
+def test_a_star_limits_whoever_no_group_of_theirs_does(
+    sandbox: Sandbox, world: World, organization: Organization, support: Any, settings: Settings
+) -> None:
+    settings.REFUND_LIMITS = {**settings.REFUND_LIMITS, "*": {"usd": [5000, 6000]}, "Finance": None}
+    lead, finance = GroupFactory(name="Lead"), GroupFactory(name="Finance")
+    renamed, guests = GroupFactory(name="Support, Berlin"), GroupFactory(name="Guests")
+    may_refund = Permission.objects.get(codename="refund_invoice")
+    renamed.permissions.add(may_refund)
+    administrator = AdministratorFactory()
+    administrator.groups.add(renamed)
+
+    def may(actor: Any, amount: int) -> bool:
+        return authority.refusal(actor, amount, "usd", MAY[0], "refund_invoice") is None
+
+    most = [
+        (member(), 5000),  # the permission is personal
+        (member(guests), 5000),
+        (member(renamed), 5000),
+        (member(support), 10_000),
+        (member(support, guests), 10_000),
+        (member(support, renamed), 10_000),
+        (member(support, lead), 12_000),
+    ]
+    for actor, limit in most:
+        assert (may(actor, limit), may(actor, limit + 1)) == (True, False)
+    assert all(may(actor, PAID) for actor in (member(finance), member(support, finance), administrator))
+    with pytest.raises(NotPermitted, match=r"more than you may give back at once \(\$50\.00\)"):
+        asked(sandbox, world, organization, 5001).apply(member(renamed))
+
+
+def test_a_star_that_is_higher_lifts_a_role_that_is_not_named(support: Any, settings: Settings) -> None:
+    settings.REFUND_LIMITS = {"Support": {"usd": [100, 100]}, "*": {"usd": [900, 900]}}
+    others = GroupFactory(name="Others")
+    others.permissions.add(Permission.objects.get(codename="refund_invoice"))
+    assert authority.limit_of(member(support), "usd", MAY[0]) == authority.Limit(100, 100)
+    assert authority.limit_of(member(support, others), "usd", MAY[0]) == authority.Limit(900, 900)
 
 
 def test_a_currency_without_a_limit_is_refused_to_a_limited_role(sandbox: Sandbox, support: Any) -> None:

@@ -1,7 +1,8 @@
 """Over-refund is impossible whatever happens at once: a chance decides (tests/seeds.py).
 
 Colleagues refund and credit the same invoice at the same moment, some click twice, somebody refunds in Stripe's
-dashboard, answers get lost, refunds fail later, webhooks come in and customers are read meanwhile.
+dashboard, a bank takes the payment back and decides whose it is, answers get lost, refunds fail later, webhooks come in
+and customers are read meanwhile.
 """
 
 from __future__ import annotations
@@ -50,18 +51,23 @@ class Story:
         self.in_dashboard: list[int] = []
         """What was refunded in the dashboard in this round."""
         self.late = 0
-        """What of it came after our last look, so that nobody here could have known."""
+        """What of it came after our last look, so that nobody here could have known; and what a bank takes twice."""
 
     def refunds(self) -> list[Any]:
         """The refunds whose money is not back with us."""
         every = self.api.refunds.list({"charge": self.charge.id, "limit": 100}).data
         return [each for each in every if each.status not in ("failed", "canceled")]
 
+    def disputes(self) -> list[Any]:
+        """The disputes that nobody won for us: the bank has the money, for the time being or for ever."""
+        every = self.api.disputes.list({"charge": self.charge.id, "limit": 100}).data
+        return [each for each in every if each.status != "won"]
+
     def given(self) -> int:
         """What went back and stayed there."""
         balance = self.api.customers.retrieve(self.world.customer).balance or 0
-        refunds: int = sum(each.amount for each in self.refunds())
-        return refunds - balance
+        gone: int = sum(each.amount for each in [*self.refunds(), *self.disputes()])
+        return gone - balance
 
     def amount(self) -> int | None:
         """All that is left, or some of it, or too much."""
@@ -96,6 +102,26 @@ class Story:
 
         return act
 
+    def bank(self) -> Callable[[], Any]:
+        """The customer's bank, which decides the dispute that is open."""
+        is_open = (each for each in self.disputes() if each.status == "needs_response")
+        dispute, won, wait = next(is_open, None), self.chance.random() < 0.4, self.chance.random() / 2
+
+        def act() -> None:
+            time.sleep(wait)
+            if dispute:
+                self.sandbox.control("POST", "disputes", {"dispute": dispute.id, "won": won})
+
+        return act
+
+    def dispute(self) -> None:
+        """The customer asks their bank for money back, perhaps for what they have been given already."""
+        if self.api.charges.retrieve(self.charge.id).disputed:
+            return  # once for each charge
+        asked = {"charge": self.charge.id, "amount": self.chance.randint(1, self.paid)}
+        self.sandbox.control("POST", "disputes", asked)
+        self.late = max(self.late, self.given() - self.paid)
+
     def reader(self) -> Callable[[], Any]:
         """A worker that reads the customer."""
         return lambda: sync_customer(self.world.customer)
@@ -106,6 +132,8 @@ class Story:
         self.in_dashboard.clear()
         makers = (self.colleague, self.colleague, self.dashboard, self.dashboard, self.reader)
         acts = [self.colleague(), *(self.chance.choice(makers)() for _ in range(self.chance.randint(1, 3)))]
+        if self.chance.random() < 0.5:
+            acts.append(self.bank())
         for path in ("/v1/refunds", "/v1/credit_notes", "^/v1/customers/.*/balance_transactions"):
             # The dashboard names the charge, and is spared.
             mine = {"object": self.charge.payment_intent} if path == "/v1/refunds" else {}
@@ -192,6 +220,8 @@ def test_no_more_goes_back_than_was_paid(
     settings.STRIPE_READ_TIMEOUT = 0.7
     story = Story(sandbox, seed)
     for _ in range(2):
+        if story.chance.random() < 0.4:
+            story.dispute()
         story.round()
         story.check()
         if story.refunds() and story.chance.random() < 0.3:

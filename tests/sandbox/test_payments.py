@@ -163,6 +163,16 @@ def test_a_disputed_charge_cannot_be_refunded(sandbox, api, shop):
         api.refunds.create({"charge": charge.id})
     assert caught.value.code == "charge_disputed"
     assert api.disputes.close(dispute.id).status == "lost"
+    late = sandbox.control.post("/disputes", json={"dispute": dispute.id, "won": True})
+    assert (late.status_code, "lost already" in late.text) == (400, True)
+
+
+def test_the_bank_may_decide_a_dispute_at_any_time(sandbox, api, shop):
+    for won, status in ((True, "won"), (False, "lost")):
+        charge = charge_of(api, shop.subscription().latest_invoice.id)
+        opened = sandbox.tell("/disputes", charge=charge.id)
+        assert sandbox.tell("/disputes", dispute=opened["id"], won=won)["status"] == status
+        assert api.disputes.retrieve(opened["id"]).is_charge_refundable is won
 
 
 def test_a_card_that_disputes_does_so_and_evidence_decides(sandbox, api, shop):

@@ -9,6 +9,7 @@ from billing.sandbox.world import World, job
 FEE = 1500
 ANSWER_WITHIN = 9 * DAY
 DECIDED_AFTER = DAY
+OPEN = ("needs_response", "under_review")
 TEXTS = (
     "access_activity_log billing_address cancellation_policy cancellation_policy_disclosure cancellation_rebuttal "
     "customer_communication customer_email_address customer_name customer_purchase_ip customer_signature "
@@ -95,6 +96,8 @@ def _move(world: World, dispute: Object, charge: Object, amount: int, fee: int) 
 
 def close(world: World, dispute: Object, *, won: bool) -> Object:
     """The end of a dispute; money that was withdrawn comes back when it is won."""
+    if not dispute["status"].endswith(OPEN):
+        raise invalid(f"Dispute {dispute['id']} is {dispute['status']} already.", param="dispute")
     inquiry = dispute["status"].startswith("warning")
     charge = world.get("charge", dispute["charge"])
     status = "warning_closed" if inquiry else "won" if won else "lost"
