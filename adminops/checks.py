@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.contrib.auth.models import Group
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connection
 
+from billing.authority import ANYONE_ELSE
 from billing.stripe_api import KEY_FORMAT
 
 STRIPE = "https://api.stripe.com"
@@ -128,13 +131,37 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 def check_refund_limits(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """A limit that is not understood must not be found out at the first refund."""
     limits = settings.REFUND_LIMITS
-    if isinstance(limits, dict) and all(_are_limits(each) for each in limits.values()):
+    if isinstance(limits, dict) and all(
+        _are_limits(each) or (each is None and name != ANYONE_ELSE) for name, each in limits.items()
+    ):
         return []
     return [
         Error(
             "REFUND_LIMITS does not name limits.",
             hint='It looks like {"Support": {"usd": [10000, 50000]}}: per refund and per day, in minor units.',
             id="backoffice.E008",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_refund_roles(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A limit of a role that is not there limits nobody. Asked of the database by `check --database default`."""
+    if DEFAULT_DB_ALIAS not in (databases or ()) or check_refund_limits(app_configs):
+        return []
+    named = set(settings.REFUND_LIMITS) - {ANYONE_ELSE}
+    if not named or Group._meta.db_table not in connection.introspection.table_names():
+        return []
+    missing = sorted(named - set(Group.objects.filter(name__in=named).values_list("name", flat=True)))
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"REFUND_LIMITS names roles that are not there: {', '.join(f'“{name}”' for name in missing)}.",
+            hint='Was a group renamed? Use its present name; "*" limits whoever is in no group that is named.',
+            id="backoffice.W004",
         )
     ]
 

@@ -227,7 +227,7 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 # A preview older than this is shown anew instead of applied.
 PREVIEW_MAX_AGE_SECONDS = 600
-# How much each role may give back, per refund and per day (billing/authority.py). Roles not named have no limit.
+# How much each role may give back, per refund and per day (billing/authority.py).
 REFUND_LIMITS = env.json("REFUND_LIMITS", default={})
 # Where Stripe's customer portal leads back to: the product's own page. Else what is configured at Stripe.
 PORTAL_RETURN_URL = env.str("PORTAL_RETURN_URL", default="")

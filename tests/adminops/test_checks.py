@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.core.checks import run_checks
 from pytest_django import Settings
 
-from adminops.checks import check_refund_limits, check_secret_key, check_stripe
+from adminops.checks import check_refund_limits, check_refund_roles, check_secret_key, check_stripe
 
 LIVE = "sk_live_" + "a" * 24
 
@@ -74,10 +77,30 @@ def test_a_missing_secret_key_is_named(settings: Settings) -> None:
         {"Support": {"USD": [1, 2]}},
         {"Support": {"usd": [1.5, 2]}},
         {"Support": {"usd": [1, -2]}},
+        {"*": [1, 2]},
+        {"*": None},
     ],
 )
 def test_limits_of_refunds_that_are_not_understood_are_named(settings: Settings, limits: Any) -> None:
     settings.REFUND_LIMITS = limits
     assert [message.id for message in check_refund_limits(None)] == ["backoffice.E008"]
-    settings.REFUND_LIMITS = {"Support": {"usd": [100, 200], "jpy": [0, 0]}}
+    settings.REFUND_LIMITS = {
+        "Support": {"usd": [100, 200], "jpy": [0, 0]},
+        "*": {"usd": [0, 0]},
+        "Finance": None,
+    }
     assert check_refund_limits(None) == []
+
+
+@pytest.mark.django_db
+def test_a_limit_for_a_role_that_is_not_there_is_named_where_the_database_may_be_asked(
+    settings: Settings,
+) -> None:
+    settings.REFUND_LIMITS = {"Nobody": {}, "Support": {"usd": [1, 2]}, "*": {"usd": [1, 2]}, "Gone": None}
+    Group.objects.get_or_create(name="Support")
+    run = partial(run_checks, tags=["database"])
+    (message,) = (each for each in run(databases=["default"]) if each.id == "backoffice.W004")
+    assert "“Gone”, “Nobody”" in message.msg
+    assert "backoffice.W004" not in {each.id for each in run()}
+    settings.REFUND_LIMITS = {"Support": {"usd": [1, 2]}}
+    assert check_refund_roles(None, databases=["default"]) == []
