@@ -25,9 +25,11 @@ _KEPT = (
     "billing_thresholds",
     "collection_method",
     "description",
-    "metadata",
     "proration_behavior",
 )
+
+# The names under which operations leave their marks in the metadata of a subscription.
+_MARKS = ("operation", "collection")
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ def _phases_to_come(schedule: StripeObject) -> list[StripeObject]:
 def _as_request(phase: StripeObject) -> dict[str, Any]:
     """A phase as it is, in the form that a request takes, but for its dates, its trial and what it invoices once."""
     kept = {name: phase[name] for name in _KEPT if phase.get(name)}
+    # A phase that begins would put an old mark back in place of a newer operation's.
+    if metadata := {key: value for key, value in (phase.get("metadata") or {}).items() if key not in _MARKS}:
+        kept["metadata"] = metadata
     for name in ("default_payment_method", "on_behalf_of"):
         if phase.get(name):
             kept[name] = _id(phase[name])

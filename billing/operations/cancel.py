@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,7 +17,13 @@ from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
 from billing.operations.base import Failure, Intent, Settlement, Step, Trace
 from billing.operations.cancel_preview import CancelChoices, CancelPreview, When, preview_cancellation
-from billing.operations.subscription import SubscriptionOperation, date_in_words, fingerprint, is_marked
+from billing.operations.subscription import (
+    SubscriptionOperation,
+    confirmed,
+    date_in_words,
+    fingerprint,
+    is_marked,
+)
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -134,9 +139,7 @@ class CancelSubscription(SubscriptionOperation[CancelChoices, CancelPreview]):
             said.append(
                 _("The planned change to %(seats)s seats was withdrawn.") % {"seats": plan["planned_seats"]}
             )
-        said.append(
-            _("Stripe confirmed at %(time)s.") % {"time": formats.time_format(timezone.localtime(), "H:i:s")}
-        )
+        said.append(confirmed())
         return Settlement(message=" ".join(said), after=after, columns=columns)
 
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -12,6 +13,7 @@ from django.utils.translation import ngettext
 from billing import stripe_api
 from billing.errors import ObjectMissing, OperationRefused
 from billing.money import format_money
+from billing.operations.subscription import date_in_words
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 
@@ -99,7 +101,7 @@ def _unknown(code: str) -> str:
 
 
 def _coupon(coupon_id: str) -> StripeObject:
-    return stripe_api.call("GET", f"/v1/coupons/{coupon_id}", expand=["currency_options"])
+    return stripe_api.call("GET", f"/v1/coupons/{quote(coupon_id, safe='')}", expand=["currency_options"])
 
 
 def _check_promotion(code: str, promotion: StripeObject) -> None:
@@ -107,7 +109,7 @@ def _check_promotion(code: str, promotion: StripeObject) -> None:
     if expires is not None and expires <= timezone.now():
         raise OperationRefused(
             _("The promotion code %(code)s expired on %(date)s. Nothing was changed.")
-            % {"code": code, "date": _date(expires)}
+            % {"code": code, "date": date_in_words(expires)}
         )
 
 
@@ -142,7 +144,7 @@ def check_coupon(code: str, coupon: StripeObject, currency: str) -> None:
         if redeem_by is not None:
             raise OperationRefused(
                 _("The coupon %(code)s expired on %(date)s. Nothing was changed.")
-                % {"code": code, "date": _date(redeem_by)}
+                % {"code": code, "date": date_in_words(redeem_by)}
             )
         raise OperationRefused(
             _("The coupon %(code)s cannot be used any more. Nothing was changed.") % {"code": code}
@@ -158,10 +160,6 @@ def check_coupon(code: str, coupon: StripeObject, currency: str) -> None:
                 "ours": currency.upper(),
             }
         )
-
-
-def _date(moment: datetime.datetime) -> str:
-    return formats.date_format(timezone.localtime(moment), "j M Y")
 
 
 def _amount_off(coupon: StripeObject, currency: str) -> int | None:

@@ -26,6 +26,7 @@ from billing.operations.subscription import (
     ended,
     live_subscriptions,
 )
+from billing.schedules import is_ours, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -39,6 +40,12 @@ class DiscountOperation[ChoicesT: SubscriptionChoices, PreviewT: DiscountPreview
 
     def unfit(self, subscription: StripeObject) -> str | None:
         """Ended, or managed by a schedule, whose next phase would bring its own discounts."""
+        schedule = schedule_of(subscription)
+        if schedule is not None and is_ours(schedule):
+            return _(
+                "Seats of this subscription are planned, and its coupons cannot be changed until that is done or"
+                " withdrawn."
+            )
         if subscription.get("schedule"):
             return _(
                 "A schedule at Stripe manages this subscription, so its coupons cannot be changed directly."

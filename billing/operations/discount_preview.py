@@ -22,7 +22,12 @@ from billing.operations.coupons import (
     reduction_of,
     refused,
 )
-from billing.operations.subscription import SubscriptionChoices, SubscriptionPreview, fingerprint
+from billing.operations.subscription import (
+    SubscriptionChoices,
+    SubscriptionPreview,
+    fingerprint,
+    upcoming_invoice,
+)
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 
@@ -216,10 +221,5 @@ def _every(subscription: StripeObject, reductions: _Reductions) -> int | None:
 
 def _total(subscription: StripeObject, params: dict[str, Any]) -> int | None:
     """The total of an invoice that Stripe previews, in minor units; None where none will come."""
-    try:
-        invoice = stripe_api.preview_invoice({"subscription": subscription["id"], **params})
-    except StripeRefused as error:
-        if error.code == "invoice_upcoming_none":
-            return None  # the subscription ends with this period
-        raise
-    return cast(int, invoice["total"])
+    invoice = upcoming_invoice({"subscription": subscription["id"], **params})
+    return cast(int, invoice["total"]) if invoice else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -25,7 +25,13 @@ from billing.operations.reactivate_preview import (
     preview_new,
     preview_undo,
 )
-from billing.operations.subscription import SubscriptionOperation, date_in_words, live_subscriptions
+from billing.operations.subscription import (
+    SubscriptionOperation,
+    confirmed,
+    date_in_words,
+    is_marked,
+    live_subscriptions,
+)
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -99,12 +105,15 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
         return Intent(steps=(step,), before=before, columns=columns)
 
     def find_outcome(self, event: SubscriptionEvent, step: OperationStep) -> Trace:
-        """The new subscription is among the customer's, and names the ended one."""
+        """The new subscription is among the customer's, and carries our mark or, since that, names the ended one."""
         plan = event.plan or {}
         if plan["how"] != How.NEW:
             return super().find_outcome(event, step)
         everything = all_at_stripe(event.stripe_customer_id or "")
-        made = next((each for each in everything if _continues(each, plan["subscription_id"])), None)
+        new = [each for each in everything if each["id"] not in plan["known"]]
+        made = next((each for each in new if is_marked(each, event)), None) or next(
+            (each for each in new if _continues(each, plan["subscription_id"])), None
+        )
         if made is not None:
             made = stripe_api.call("GET", f"/v1/subscriptions/{made['id']}", expand=["latest_invoice"])
         return Trace(answer=made, still_agreed=all(each["status"] in ENDED_STATUSES for each in everything))
@@ -130,10 +139,7 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
             said = _("The cancellation was undone. The subscription goes on, and renews on %(date)s.") % {
                 "date": date_in_words(from_unix(ends) or timezone.now())
             }
-        confirmed = _("Stripe confirmed at %(time)s.") % {
-            "time": formats.time_format(timezone.localtime(), "H:i:s")
-        }
-        return Settlement(message=f"{said} {confirmed}", after=after, columns=columns)
+        return Settlement(message=f"{said} {confirmed()}", after=after, columns=columns)
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """A new subscription has an invoice and a charge."""

@@ -18,6 +18,7 @@ from billing.operations.subscription import (
     SubscriptionChoices,
     SubscriptionPreview,
     fingerprint,
+    living,
     upcoming_invoice,
 )
 from billing.projection import from_unix, plan_name
@@ -66,6 +67,8 @@ class ReactivatePreview(SubscriptionPreview):
     card: str = ""
     """What is charged, in words."""
     days_until_due: int | None = None
+    known: tuple[str, ...] = ()
+    """The subscriptions that the customer had, all ended, when a new one was asked for."""
 
     @property
     def is_new(self) -> bool:
@@ -115,7 +118,8 @@ def preview_new(organization: Organization, ended: StripeObject) -> ReactivatePr
     if ended["status"] not in ENDED_STATUSES:
         raise OperationRefused(_("This subscription is live, so no new one is made. Nothing was changed."))
     customer = _customer(organization)
-    live = live_at_stripe(customer["id"])
+    known = all_at_stripe(customer["id"])
+    live = living(known)
     if live:
         raise OperationRefused(
             _(
@@ -167,12 +171,8 @@ def preview_new(organization: Organization, ended: StripeObject) -> ReactivatePr
         params=params,
         card=card,
         days_until_due=params.get("days_until_due"),
+        known=tuple(sorted(each["id"] for each in known)),
     )
-
-
-def live_at_stripe(customer_id: str) -> list[StripeObject]:
-    """The customer's subscriptions that have not ended, as Stripe has them now. Raises StripeError."""
-    return [each for each in all_at_stripe(customer_id) if each["status"] not in ENDED_STATUSES]
 
 
 def all_at_stripe(customer_id: str) -> list[StripeObject]:

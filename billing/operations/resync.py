@@ -110,13 +110,13 @@ def lock_key_of(customer_id: str) -> str:
 
 
 def read_again(number: int | None) -> str:
-    """That something was read again, in a sentence, and how many differences that corrected; None if nobody looked."""
+    """That something is read again, in a sentence, and how many differences were seen before; None if nobody looked."""
     if number is None:
         return _("Asked for. Everything is read from Stripe again soon, and what differs is corrected.")
     if not number:
-        return _("Read from Stripe again: nothing differed.")
+        return _("No difference found; it is being read from Stripe again now all the same.")
     return ngettext(
-        "Read from Stripe again: %(n)d difference corrected.",
-        "Read from Stripe again: %(n)d differences corrected.",
+        "%(n)d difference found; it is being read from Stripe again now.",
+        "%(n)d differences found; it is being read from Stripe again now.",
         number,
     ) % {"n": number}

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -28,7 +27,7 @@ from billing.operations.seat_plan import (
 )
 from billing.operations.seat_preview import SeatChoices
 from billing.operations.seats import SeatOperation
-from billing.operations.subscription import fingerprint, is_marked
+from billing.operations.subscription import confirmed, fingerprint, is_marked
 from billing.schedules import digest, is_bare, phases_with, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -111,17 +110,16 @@ class ScheduleSeats(SeatOperation[SeatPlanPreview]):
         plan = event.plan or {}
         return Settlement(
             message=ngettext(
-                "%(seats)d seat is planned from %(day)s on; until then it stays at %(before)s."
-                " Stripe confirmed at %(time)s.",
+                "%(seats)d seat is planned from %(day)s on; until then it stays at %(before)s. %(confirmed)s",
                 "%(seats)d seats are planned from %(day)s on; until then it stays at %(before)s."
-                " Stripe confirmed at %(time)s.",
+                " %(confirmed)s",
                 plan["seats_after"],
             )
             % {
                 "seats": plan["seats_after"],
                 "day": day_of(plan["at"]),
                 "before": plan["seats_before"],
-                "time": _now_in_words(),
+                "confirmed": confirmed(),
             },
             after={
                 "seats": plan["seats_before"],
@@ -189,18 +187,17 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
         if planned:
             message = _(
                 "The change to %(planned)s seats on %(day)s was withdrawn; it stays at %(seats)s."
-                " Stripe confirmed at %(time)s."
+                " %(confirmed)s"
             ) % {
                 "planned": planned["seats"],
                 "day": day_of(planned["at"]),
                 "seats": plan["seats"],
-                "time": _now_in_words(),
+                "confirmed": confirmed(),
             }
         else:
             message = _(
-                "What was left of an earlier plan was withdrawn; it stays at %(seats)s seats."
-                " Stripe confirmed at %(time)s."
-            ) % {"seats": plan["seats"], "time": _now_in_words()}
+                "What was left of an earlier plan was withdrawn; it stays at %(seats)s seats. %(confirmed)s"
+            ) % {"seats": plan["seats"], "confirmed": confirmed()}
         return Settlement(message=message, after={"seats": plan["seats"], "planned": None})
 
 
@@ -216,7 +213,3 @@ def _plan(schedule_id: str, phases: Sequence[dict[str, Any]]) -> Step:
 
 def _as_json(planned: Any) -> dict[str, int] | None:
     return {"seats": planned.seats, "at": planned.at} if planned else None
-
-
-def _now_in_words() -> str:
-    return formats.time_format(timezone.localtime(), "H:i:s")

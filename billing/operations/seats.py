@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -16,7 +15,7 @@ from billing.models import SubscriptionEvent
 from billing.operations.base import Intent, Settlement, Step
 from billing.operations.seat_plan import plan_in_the_way
 from billing.operations.seat_preview import Proration, SeatChoices, SeatPreview, preview_seats, unfit
-from billing.operations.subscription import SubscriptionOperation, SubscriptionPreview
+from billing.operations.subscription import SubscriptionOperation, SubscriptionPreview, confirmed
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -81,12 +80,8 @@ class ChangeSeats(SeatOperation[SeatPreview]):
         items = {item["id"]: item["quantity"] for item in answers[0]["items"]["data"]}
         seats = items.get(plan["item_id"], plan["seats_after"])
         return Settlement(
-            message=_("Seats changed from %(before)s to %(after)s. Stripe confirmed at %(time)s.")
-            % {
-                "before": plan["seats_before"],
-                "after": seats,
-                "time": formats.time_format(timezone.localtime(), "H:i:s"),
-            },
+            message=_("Seats changed from %(before)s to %(after)s. %(confirmed)s")
+            % {"before": plan["seats_before"], "after": seats, "confirmed": confirmed()},
             after={"seats": seats, "latest_invoice": answers[0].get("latest_invoice")},
             columns={"status": answers[0]["status"]},
         )

@@ -149,12 +149,7 @@ def date_in_words(moment: datetime.datetime) -> str:
 
 def confirmed() -> str:
     """ "Stripe confirmed at 14:05:07." """
-    return _("Stripe confirmed at %(time)s.") % {"time": time_in_words()}
-
-
-def time_in_words() -> str:
-    """The present moment, to the second: "14:05:07"."""
-    return formats.time_format(timezone.localtime(), "H:i:s")
+    return _("Stripe confirmed at %(time)s.") % {"time": formats.time_format(timezone.localtime(), "H:i:s")}
 
 
 def upcoming_invoice(params: Mapping[str, Any]) -> StripeObject | None:

@@ -85,7 +85,7 @@ def test_resync_shows_at_once_what_differs_and_corrects_it(
         assert expected in text
     done = confirm(colleague, address, shown)
     assert done.status_code == 302
-    assert said(done) == ["Read from Stripe again: 5 differences corrected."]
+    assert said(done) == ["5 differences found; it is being read from Stripe again now."]
     organization.refresh_from_db()
     assert organization.seats == 8
     assert "Differences from Stripe none" in Page(colleague.get(address)).text
@@ -122,7 +122,7 @@ def test_an_event_is_processed_again_from_its_own_page(
     done = confirm(colleague, address, shown, reason="mended")
 
     assert done.headers["Location"] == event_page(event)
-    assert said(done) == ["Read from Stripe again: 1 difference corrected."]
+    assert said(done) == ["1 difference found; it is being read from Stripe again now."]
     event.refresh_from_db()
     assert (event.state, event.error) == ("done", "")
     row = SubscriptionEvent.objects.get(source="staff")

@@ -98,6 +98,22 @@ def test_a_coupon_is_put_on_and_takes_off_what_was_shown(
     assert newest.total == preview.next_after
 
 
+def test_a_coupon_is_found_whatever_its_id_is_made_of(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    made = coupon(sandbox, id="50?limit=1#x y")
+    assert with_code(organization, made.id).apply().state == "done"
+    assert at_stripe(sandbox, world) == [made.id]
+
+
+def test_where_seats_are_planned_the_refusal_says_what_to_do(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    show("schedule_seats", organization, seats=12, when="renewal").apply()
+    with pytest.raises(OperationRefused, match="until that is done or withdrawn"):
+        with_code(organization, coupon(sandbox).id)
+
+
 def test_a_coupon_for_once_reduces_the_next_invoice_and_none_after(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:

@@ -289,6 +289,24 @@ def test_a_later_change_of_the_new_subscription_does_not_hide_that_it_was_made(
     assert len(live(sandbox, world)) == 1
 
 
+def test_an_ended_one_that_was_made_before_is_not_taken_for_the_new_one(
+    sandbox: Sandbox, world: World, gone: Organization, settings: Settings
+) -> None:
+    assert previewed(gone, "new").apply().state == "done"
+    (first,) = live(sandbox, world)
+    sandbox.client.v1.subscriptions.cancel(first.id)
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    sandbox.control(
+        "POST", "faults", {"kind": "timeout_before", "method": "POST", "path": "/v1/subscriptions"}
+    )
+    event = previewed(gone, "new", subscription=world.subscription).apply()
+    settings.STRIPE_READ_TIMEOUT = 5
+    event = settled(event)
+    assert event.state == "done"
+    (second,) = live(sandbox, world)
+    assert event.stripe_subscription_id == second.id != first.id
+
+
 def test_a_new_subscription_that_never_reached_stripe_is_not_made_beside_another(
     sandbox: Sandbox, world: World, gone: Organization, settings: Settings
 ) -> None:

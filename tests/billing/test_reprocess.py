@@ -62,7 +62,10 @@ def test_an_event_that_was_not_done_is_done_afterwards(
 
     event.refresh_from_db()
     organization.refresh_from_db()
-    assert (done.state, done.message) == ("done", "Read from Stripe again: 1 difference corrected.")
+    assert (done.state, done.message) == (
+        "done",
+        "1 difference found; it is being read from Stripe again now.",
+    )
     assert (done.organization, done.stripe_subscription_id) == (organization, world.subscription)
     assert done.before == {"state": state, "attempts": 7, "error": "It failed."}
     assert (event.state, event.error, event.traceback) == ("done", "", "")
@@ -78,7 +81,7 @@ def test_an_event_that_was_done_is_read_again_and_stays_done(
     done = show("reprocess_event", event).apply()
     event.refresh_from_db()
     organization.refresh_from_db()
-    assert done.message == "Read from Stripe again: 1 difference corrected."
+    assert done.message == "1 difference found; it is being read from Stripe again now."
     assert (event.state, event.processed_at, organization.seats) == ("done", settled, 8)
 
 

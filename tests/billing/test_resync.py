@@ -53,7 +53,10 @@ def test_nothing_differs_right_after_a_sync_and_one_may_still_resync(
     event = looked.apply(reason="")
 
     organization.refresh_from_db()
-    assert (event.state, event.message) == ("done", "Read from Stripe again: nothing differed.")
+    assert (event.state, event.message) == (
+        "done",
+        "No difference found; it is being read from Stripe again now all the same.",
+    )
     assert organization.synced_at is not None
     assert before is not None
     assert organization.synced_at > before
@@ -77,7 +80,7 @@ def test_what_differs_is_shown_and_corrected_without_a_write_to_stripe(
 
     organization.refresh_from_db()
     assert (organization.seats, organization.plan, organization.card_last4) == (8, "Team", "4242")
-    assert event.message == "Read from Stripe again: 3 differences corrected."
+    assert event.message == "3 differences found; it is being read from Stripe again now."
     assert not event.steps.exists()
     assert writes(sandbox) == []
     assert shown(organization).preview.differences.number == 0
@@ -211,7 +214,10 @@ def test_a_process_that_died_after_the_intent_is_finished_by_the_sweeper(
     make_due()
     settle_pending()
     event.refresh_from_db()
-    assert (event.state, event.message) == ("done", "Read from Stripe again: 1 difference corrected.")
+    assert (event.state, event.message) == (
+        "done",
+        "1 difference found; it is being read from Stripe again now.",
+    )
 
 
 def _die(*args: object, **kwargs: object) -> None:

@@ -17,6 +17,7 @@ from billing.errors import BillingError, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
 from billing.operations.seat_plan import period_around
 from billing.operations.sweeper import settle_pending
+from billing.schedules import phases_with
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
@@ -253,6 +254,14 @@ def test_what_a_subscription_has_is_taken_along(sandbox: Sandbox) -> None:
     assert {item.price.id: item.quantity for item in after["items"].data} == {seats: 15, support: 2}
     assert after.discounts == held
     assert newest_invoice(sandbox, world).total == (15 * 2900 + 2 * 900) // 2
+
+
+def test_marks_of_ours_are_not_taken_along() -> None:
+    item = {"price": "price_1", "quantity": 8}
+    metadata = {"operation": "old", "collection": "older", "theirs": "kept"}
+    schedule = {"phases": [{"start_date": 1, "items": [item], "metadata": metadata}]}
+    phases = phases_with(schedule, price="price_1", seats=9, at=5, proration="none")
+    assert [phase["metadata"] for phase in phases] == [{"theirs": "kept"}] * 2
 
 
 def test_a_trial_ends_when_it_was_to_end_and_the_seats_change_then(sandbox: Sandbox) -> None:
