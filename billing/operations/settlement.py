@@ -191,7 +191,8 @@ def _look_first(event: SubscriptionEvent, step: OperationStep, operation: Course
     if trace.answer is not None:
         return trace.answer
     is_over = _is_stripes_own_failure(step)
-    if trace.still_agreed and is_fresh and not is_over:
+    is_cached = is_over and step.method == "POST"  # a DELETE has no key under which its 500 could be kept
+    if trace.still_agreed and is_fresh and not is_cached:
         return None
     if not is_over and _may_be_under_way(step):
         raise OutcomeUnknown(_("It may still be under way at Stripe."))
