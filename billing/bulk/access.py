@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed
+from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
 from billing.operations.activate import ActivateChoices, ActivatePreview
 from billing.operations.base import Choices, Preview
+from billing.operations.collection import access_lock
+from billing.operations.standing import Standing, StandingOperation, standings_of
 from billing.operations.suspend import Invoices, SuspendChoices, SuspendPreview
 from organizations.models import Hold, Organization
 
@@ -21,17 +25,29 @@ class _OfOurOwn[ChoicesT: Choices, PreviewT: Preview](OrganizationsKind[ChoicesT
     """An operation whose preview asks nobody but our own rows, so that the preview itself is what is agreed to."""
 
     @abstractmethod
-    def choices_for(self, subject: Organization, asked: dict[str, Any]) -> ChoicesT:
+    def choices_for(self, standing: Standing, asked: dict[str, Any]) -> ChoicesT:
         """What is chosen for this one. Raises OperationRefused."""
 
     @abstractmethod
     def in_words(self, preview: PreviewT) -> list[str]:
         """What will happen to it, in a few words each."""
 
+    def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
+        """With how each stands, and whose act on its access is in progress."""
+        chosen = super().selected(keys)
+        standings = standings_of([each.subject for each in chosen])
+        read = [replace(each, standing=standings[each.subject.pk]) for each in chosen]
+        return with_held(read, lambda each: access_lock(each.subject))
+
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
-        self.refuse_if_unfit(selected.subject)
-        choices = self.choices_for(selected.subject, asked)
-        preview = self.operation.preview(selected.subject, choices, int(timezone.now().timestamp()))
+        subject, standing = selected.subject, selected.standing
+        if standing is None:
+            raise AssertionError("it is read with what was ticked")
+        if selected.held:
+            raise OperationRefused(selected.held)
+        choices = self.choices_for(standing, asked)
+        operation = cast("StandingOperation[ChoicesT, PreviewT]", self.operation)
+        preview = operation.preview_of(subject, standing, choices, int(timezone.now().timestamp()))
         return PlannedRow(selected, choices, " · ".join(self.in_words(preview)), preview.to_dict())
 
     def hold(
@@ -46,7 +62,7 @@ class SuspendMany(_OfOurOwn[SuspendChoices, SuspendPreview]):
 
     type = "suspend_organization"
 
-    def choices_for(self, subject: Organization, asked: dict[str, Any]) -> SuspendChoices:
+    def choices_for(self, standing: Standing, asked: dict[str, Any]) -> SuspendChoices:
         return SuspendChoices(
             kind=asked["kind"],
             ends_at=asked["ends_at"],
@@ -90,9 +106,8 @@ class ActivateMany(_OfOurOwn[ActivateChoices, ActivatePreview]):
 
     type = "activate_organization"
 
-    def choices_for(self, subject: Organization, asked: dict[str, Any]) -> ActivateChoices:
-        chosen = subject.open_holds().filter(kind__in=asked["kinds"])
-        holds = sorted(chosen.values_list("pk", flat=True))
+    def choices_for(self, standing: Standing, asked: dict[str, Any]) -> ActivateChoices:
+        holds = [hold.pk for hold in standing.open_holds if hold.kind in asked["kinds"]]
         if not holds:
             raise OperationRefused(_("No hold of these kinds is open."))
         return ActivateChoices(holds=holds)

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
-from billing.errors import OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices, Preview, Subject
 from billing.operations.intent import in_progress
 from billing.operations.settlement import AnyOperation
+from billing.operations.standing import Standing
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -37,6 +37,8 @@ class Selected[SubjectT: Subject]:
     """Whose act on it is in progress, in a sentence."""
     seats_used: int = 0
     """Seats that its active members occupy, where the plan tells of them."""
+    standing: Standing | None = None
+    """Where the plan is about access."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,6 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     @abstractmethod
     def hold(self, basis: dict[str, Any], subject: SubjectT, choices: ChoicesT, preview: PreviewT) -> None:
         """Hold what the person saw against the present. Raises OperationRefused where it is something else now."""
-
-    def refuse_if_unfit(self, subject: SubjectT) -> None:
-        """Raises OperationRefused where the operation itself says why it cannot be done now."""
-        if reason := self.operation.refuse_reason(subject):
-            raise OperationRefused(reason)
 
 
 class OrganizationsKind[ChoicesT: Choices, PreviewT: Preview](BulkKind[Organization, ChoicesT, PreviewT]):

@@ -22,7 +22,6 @@ from billing.operations.base import (
     Course,
     Failure,
     Intent,
-    Operation,
     Preview,
     Settlement,
     Step,
@@ -39,7 +38,7 @@ from billing.operations.collection import (
     resuming_step,
 )
 from billing.operations.intent import in_progress
-from billing.operations.subscription import live_subscriptions
+from billing.operations.standing import Standing, StandingOperation
 from billing.operations.suspend import LEGAL_PERMISSION
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
@@ -121,7 +120,7 @@ class _Resuming(Course):
         return _resumed(event)
 
 
-class ActivateOrganization(_Resuming, Operation[Organization, ActivateChoices, ActivatePreview]):
+class ActivateOrganization(_Resuming, StandingOperation[ActivateChoices, ActivatePreview]):
     """Lift holds."""
 
     type = "activate_organization"
@@ -136,15 +135,11 @@ class ActivateOrganization(_Resuming, Operation[Organization, ActivateChoices, A
             return _("No hold is open, so members have access already.")
         return in_progress(access_lock(subject))
 
-    def lock_key(self, subject: Organization, choices: ActivateChoices) -> str:
-        """Whoever places or lifts holds, pauses or resumes is alone."""
-        return access_lock(subject)
-
-    def preview(self, subject: Organization, choices: ActivateChoices, at: int) -> ActivatePreview:
-        """Which holds remain, and whether Stripe bills again. Asks nobody but our own rows."""
-        everything = [
-            _shown(hold) for hold in subject.open_holds().select_related("placed_by").order_by("pk")
-        ]
+    def preview_of(
+        self, subject: Organization, standing: Standing, choices: ActivateChoices, at: int
+    ) -> ActivatePreview:
+        """Which holds remain, and whether Stripe bills again."""
+        everything = [_shown(hold) for hold in standing.open_holds]
         lifted = tuple(hold for hold in everything if choices.every or hold.id in choices.holds)
         if not everything:
             raise OperationRefused(_("No hold is open, so members have access already. Nothing was changed."))
@@ -155,13 +150,13 @@ class ActivateOrganization(_Resuming, Operation[Organization, ActivateChoices, A
                 _("One of these holds is open no longer. Nothing was changed; look at those that are.")
             )
         remaining = tuple(hold for hold in everything if hold not in lifted)
-        paused = [each for each in live_subscriptions(subject) if each.get("pause_collection")]
-        ours = [each for each in paused if is_paused_by_suspension(each)]
+        paused = [each for each in standing.subscriptions if each.get("pause_collection")]
+        ours = [each for each in paused if standing.is_paused_by_suspension(each)]
         is_stopped = any(hold.stops_billing for hold in remaining)
         preview = ActivatePreview(
             lifted=lifted,
             remaining=remaining,
-            members=subject.seats_used(),
+            members=standing.members,
             resumed=() if is_stopped else tuple(_resumption(each) for each in ours),
             paused_by_others=len(paused) - len(ours),
         )

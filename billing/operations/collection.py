@@ -159,20 +159,33 @@ def find_outcome(
 
 def pausing_event(subscription: StripeObject) -> SubscriptionEvent | None:
     """Which of our acts paused the collection of a subscription; None where it was done elsewhere."""
-    mark = (subscription.get("metadata") or {}).get(MARK)
+    return pausing_events([subscription]).get(subscription["id"])
+
+
+def pausing_events(subscriptions: Iterable[StripeObject]) -> dict[str, SubscriptionEvent]:
+    """The same for many, by the subscription's id, in one query; those paused elsewhere are left out."""
+    marks = {each["id"]: mark for each in subscriptions if (mark := _mark_of(each))}
+    events = SubscriptionEvent.objects.in_bulk(set(marks.values()), field_name="uuid") if marks else {}
+    return {id_: events[mark] for id_, mark in marks.items() if mark in events}
+
+
+def _mark_of(subscription: StripeObject) -> UUID | None:
     try:
-        uuid = UUID(mark or "")
+        return UUID((subscription.get("metadata") or {}).get(MARK) or "")
     except ValueError:
         return None
-    return SubscriptionEvent.objects.filter(uuid=uuid).first()
 
 
 def is_paused_by_suspension(subscription: StripeObject) -> bool:
     """Whether collection is paused, and it was a suspension of ours that paused it so."""
+    return is_paused_by(pausing_event(subscription), subscription)
+
+
+def is_paused_by(event: SubscriptionEvent | None, subscription: StripeObject) -> bool:
+    """Whether collection is paused as a suspension pauses it, and `event`, which paused it, was one."""
     pause = subscription.get("pause_collection") or {}
     if pause.get("behavior") != Behavior.VOID or pause.get("resumes_at"):
         return False
-    event = pausing_event(subscription)
     return event is not None and event.type == SUSPENSION
 
 

@@ -7,6 +7,7 @@ with the intent, and what Stripe is to do is asked for until it is done (docs/de
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,11 +17,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from billing import mirror, stripe_api
+from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError, StripeRefused
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Choices, Failure, Intent, Operation, Preview, Settlement, Step, Trace
+from billing.operations.base import Choices, Failure, Intent, Preview, Settlement, Step, Trace
 from billing.operations.collection import (
     MARK,
     SUSPENSION,
@@ -28,16 +29,15 @@ from billing.operations.collection import (
     Due,
     access_lock,
     dues,
-    is_paused_by_suspension,
     look_step,
     pause_step,
-    pausing_event,
     period_end,
     remembered,
     unpaused,
 )
 from billing.operations.intent import in_progress
-from billing.operations.subscription import is_marked, live_subscriptions
+from billing.operations.standing import Standing, StandingOperation
+from billing.operations.subscription import is_marked
 from billing.operations.suspension_outcome import outcome_in_words, write_on_hold
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
@@ -119,7 +119,7 @@ class SuspendPreview(Preview):
         return self.open_invoices if self.invoices != Invoices.LEAVE else ()
 
 
-class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview]):
+class SuspendOrganization(StandingOperation[SuspendChoices, SuspendPreview]):
     """Place a hold."""
 
     type = SUSPENSION
@@ -133,28 +133,25 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
         """Only that somebody else is at it: holds of other kinds may be open."""
         return in_progress(access_lock(subject))
 
-    def lock_key(self, subject: Organization, choices: SuspendChoices) -> str:
-        """Whoever places or lifts holds, pauses or resumes is alone."""
-        return access_lock(subject)
-
-    def preview(self, subject: Organization, choices: SuspendChoices, at: int) -> SuspendPreview:
-        """Who loses access, and what Stripe will go on collecting. Asks nobody but our own rows."""
+    def preview_of(
+        self, subject: Organization, standing: Standing, choices: SuspendChoices, at: int
+    ) -> SuspendPreview:
+        """Who loses access, and what Stripe will go on collecting."""
         kind = Hold.Kind(choices.kind)
         if choices.ends_at is not None and choices.ends_at <= at:
             raise OperationRefused(_("The day on which the suspension ends must be in the future."))
-        if reason := _held_already(subject, kind):
+        if reason := _held_already(standing.holds, kind):
             raise OperationRefused(reason)
-        customer = subject.stripe_customer_id
-        is_open = subject.open_holds().exists()
+        customer, held_by = subject.stripe_customer_id, tuple(hold.kind for hold in standing.open_holds)
         preview = SuspendPreview(
             kind=kind.value,
             ends_at=choices.ends_at,
             billing=Billing(choices.billing).value,
             invoices=Invoices(choices.invoices).value,
-            members=0 if is_open else subject.seats_used(),
-            held_by=tuple(subject.open_holds().order_by("pk").values_list("kind", flat=True)),
-            subscriptions=tuple(_billed(each) for each in live_subscriptions(subject)),
-            open_invoices=dues(mirror.open_invoices_of(customer)) if customer else (),
+            members=0 if held_by else standing.members,
+            held_by=held_by,
+            subscriptions=tuple(_billed(each, standing) for each in standing.subscriptions),
+            open_invoices=dues(standing.open_invoices),
         )
         if kind == Hold.Kind.NON_PAYMENT and (reason := _lifts_at_once(subject, preview)):
             raise OperationRefused(reason)
@@ -169,7 +166,8 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
         """What Stripe is asked or told first; the hold refers to the intent's reason, so it is placed with it."""
         if choices.kind == Hold.Kind.LEGAL and not actor.has_perm(LEGAL_PERMISSION):
             raise NotPermitted(_("You may not place legal holds. Nothing was changed."), LEGAL_PERMISSION)
-        if reason := _held_already(subject, Hold.Kind(choices.kind)):
+        unlifted = subject.holds.filter(lifted_at=None).select_related("placed_by")
+        if reason := _held_already(unlifted, Hold.Kind(choices.kind)):
             raise PreviewOutdated(reason)
         customer = subject.stripe_customer_id
         looking = (look_step(customer),) if preview.stops_billing and customer else ()
@@ -262,9 +260,9 @@ class SuspendOrganization(Operation[Organization, SuspendChoices, SuspendPreview
         return [_told_about(path) for path in told]
 
 
-def _held_already(organization: Organization, kind: Hold.Kind) -> str | None:
+def _held_already(unlifted: Iterable[Hold], kind: Hold.Kind) -> str | None:
     """That a hold of this kind is there, in a sentence saying whose; there is one of each kind at most."""
-    hold = organization.holds.filter(kind=kind, lifted_at=None).select_related("placed_by").first()
+    hold = next((each for each in unlifted if each.kind == kind), None)
     if hold is None:
         return None
     if hold.ends_at and hold.ends_at <= timezone.now():
@@ -297,16 +295,15 @@ def _lifts_at_once(organization: Organization, preview: SuspendPreview) -> str |
     return None
 
 
-def _billed(subscription: StripeObject) -> Billed:
-    is_paused = bool(subscription.get("pause_collection"))
-    pausing = pausing_event(subscription) if is_paused else None
+def _billed(subscription: StripeObject, standing: Standing) -> Billed:
+    pausing = standing.pauses.get(subscription["id"])
     return Billed(
         id=subscription["id"],
         renews_at=None if subscription.get("cancel_at") else period_end(subscription),
         amount=recurring_amount(subscription),
         currency=subscription["currency"],
-        is_paused=is_paused,
-        is_paused_by_us=is_paused and is_paused_by_suspension(subscription),
+        is_paused=bool(subscription.get("pause_collection")),
+        is_paused_by_us=standing.is_paused_by_suspension(subscription),
         paused_by=(pausing.actor_label or "") if pausing else "",
     )
 
