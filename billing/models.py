@@ -144,7 +144,9 @@ class SubscriptionEvent(models.Model):
             models.Index(fields=["organization", "-id"], name="event_organization"),
             models.Index(fields=["type", "-id"], name="event_type"),
             # The newest act under a lock, asked for twice by every operation.
-            models.Index(fields=["lock_key", "-id"], condition=Q(lock_key__isnull=False), name="event_of_lock"),
+            models.Index(
+                fields=["lock_key", "-id"], condition=Q(lock_key__isnull=False), name="event_of_lock"
+            ),
             # For whoever pastes an id; most rows hold only one or two of them.
             *(
                 models.Index(
