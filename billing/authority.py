@@ -73,19 +73,18 @@ def refusal(user: User, amount: int, currency: str, permission: str, type_: str)
     if limit is None:
         return None
     if limit.per_refund == 0:
-        return _(
-            "Your role may not give back %(currency)s. Nothing was changed; ask a colleague in finance."
-        ) % {"currency": currency.upper()}
+        return _("Your role may not give back %(currency)s. Ask a colleague in finance.") % {
+            "currency": currency.upper()
+        }
     if amount > limit.per_refund:
         return _(
-            "%(amount)s is more than you may give back at once (%(limit)s)."
-            " Nothing was changed; ask a colleague in finance."
+            "%(amount)s is more than you may give back at once (%(limit)s). Ask a colleague in finance."
         ) % {"amount": format_money(amount, currency), "limit": format_money(limit.per_refund, currency)}
     given = _given_today(user, currency, type_)
     if given + amount > limit.per_day:
         return _(
             "You gave back %(given)s today, and %(amount)s more would be over what you may in a day (%(limit)s)."
-            " Nothing was changed; ask a colleague in finance."
+            " Ask a colleague in finance."
         ) % {
             "given": format_money(given, currency),
             "amount": format_money(amount, currency),
@@ -103,7 +102,9 @@ def hold_to_limit(user: User, amount: int, currency: str, permission: str, type_
     locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     reason = refusal(locked, amount, currency, permission, type_)
     if reason:
-        raise NotPermitted(reason, "over the limit in REFUND_LIMITS")
+        raise NotPermitted(
+            _("%(why)s Nothing was changed.") % {"why": reason}, "over the limit in REFUND_LIMITS"
+        )
 
 
 def _given_today(user: User, currency: str, type_: str) -> int:

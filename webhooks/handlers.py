@@ -79,6 +79,14 @@ def describe_charge(item: Json, previous: Json) -> Json:
     }
 
 
+def describe_refunded_charge(item: Json, previous: Json) -> Json:
+    """A charge of which something went back: how much this time."""
+    back = item.get("amount_refunded")
+    if back is not None:
+        back -= previous.get("amount_refunded") or 0
+    return {**describe_charge(item, previous), "amount": back}
+
+
 def describe_refund(item: Json, previous: Json) -> Json:
     """A refund: how much of which charge, and how far it is."""
     return {
@@ -152,9 +160,9 @@ _FAMILIES: dict[Describe, tuple[str, ...]] = {
         "charge.pending",
         "charge.captured",
         "charge.updated",
-        "charge.refunded",
         "charge.expired",
     ),
+    describe_refunded_charge: ("charge.refunded",),
     describe_refund: ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"),
     describe_dispute: (
         "charge.dispute.created",

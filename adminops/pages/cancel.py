@@ -27,6 +27,9 @@ from organizations.models import Organization
 
 YES = "yes"
 
+# Access is closed by holds alone; a subscription that ends closes nothing.
+_ACCESS_STAYS = gettext_lazy("Members keep their access; to close it, suspend the organization.")
+
 
 class CancelForm(ReasonForm):
     """When it ends, what of its money if that is now, what the customer said, and why we do it."""
@@ -125,8 +128,11 @@ class CancelPage(OperationPage[Organization, CancelChoices, CancelPreview]):
 
     def sentences(self, preview: CancelPreview) -> list[str]:
         if not preview.is_now:
-            return [_("Until then nothing changes, and the cancellation can be undone.")]
-        said = []
+            return [
+                _("Until then nothing changes, and the cancellation can be undone."),
+                str(_ACCESS_STAYS),
+            ]
+        said = [str(_ACCESS_STAYS)]
         if preview.is_invoiced and preview.total < 0:
             said.append(
                 _(

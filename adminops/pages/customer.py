@@ -137,12 +137,27 @@ class CustomerPage:
             return organization.cancel_at
         return organization.current_period_end if organization.cancel_at_period_end else None
 
+    @cached_property
+    def pause(self) -> dict[str, Any] | None:
+        """Stripe's `pause_collection` of a live subscription; None where invoices are collected."""
+        subscription_id = self.organization.stripe_subscription_id
+        if not subscription_id or not self.organization.has_live_subscription:
+            return None
+        subscription = mirror.subscription(subscription_id)
+        return (subscription or {}).get("pause_collection")
+
     @property
     def next_invoice(self) -> int | None:
         """About what the next invoice will be, before discounts and tax: seats times their price."""
         organization = self.organization
         billing = organization.subscription_status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
-        if not billing or self.ends_on or organization.unit_amount is None or organization.seats is None:
+        if (
+            not billing
+            or self.ends_on
+            or self.pause
+            or organization.unit_amount is None
+            or organization.seats is None
+        ):
             return None
         seats, planned = organization.seats, organization.scheduled_at
         if planned and organization.current_period_end and planned <= organization.current_period_end:

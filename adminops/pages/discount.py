@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
 from adminops.pages.forms import ReasonForm, subscription_in_words
@@ -58,7 +58,11 @@ class DiscountPage[ChoicesT: SubscriptionChoices, PreviewT: DiscountPreview](
 ):
     """What a change of discounts shows, whichever it is."""
 
-    def totals(self, preview: DiscountPreview) -> list[Row]:
+    def lasting(self, preview: PreviewT) -> str:
+        """For how long the new recurring total holds; `%(every)s` is put in."""
+        return _("From then on, %(every)s")
+
+    def totals(self, preview: PreviewT) -> list[Row]:
         """The next invoice and each period, as they were and will be."""
 
         def money(amount: int) -> str:
@@ -77,7 +81,7 @@ class DiscountPage[ChoicesT: SubscriptionChoices, PreviewT: DiscountPreview](
         if preview.recurring_before is not None and preview.recurring_after is not None:
             rows.append(
                 Row(
-                    _("From then on, %(every)s") % {"every": every(preview.interval, preview.interval_count)},
+                    self.lasting(preview) % {"every": every(preview.interval, preview.interval_count)},
                     money(preview.recurring_after),
                     below=_("now %(before)s") % {"before": money(preview.recurring_before)},
                     is_sum=True,
@@ -108,6 +112,12 @@ class ApplyDiscountPage(DiscountPage[ApplyChoices, ApplyPreview]):
 
     def choices(self, cleaned: dict[str, Any]) -> ApplyChoices:
         return ApplyChoices(subscription=cleaned.get("subscription", ""), code=cleaned["code"])
+
+    def lasting(self, preview: ApplyPreview) -> str:
+        months = preview.reduction.months
+        if preview.reduction.duration != "repeating":
+            return super().lasting(preview)
+        return ngettext("For %(n)d month, %%(every)s", "For %(n)d months, %%(every)s", months) % {"n": months}
 
     def rows(self, preview: ApplyPreview) -> list[Row]:
         reduction = preview.reduction

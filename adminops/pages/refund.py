@@ -205,12 +205,18 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
             said.append(
                 _("With this reason Stripe also blocks the card and the mail address for further payments.")
             )
-        over = authority.refusal(
-            self.user, preview.amount, preview.currency, self.operation.permission, self.operation.type
-        )
+        over = self.over_limit(preview)
         return [*said, over] if over else said
 
+    def over_limit(self, preview: RefundPreview) -> str | None:
+        """That it is more than this person may give back, in a sentence; None where it is not."""
+        return authority.refusal(
+            self.user, preview.amount, preview.currency, self.operation.permission, self.operation.type
+        )
+
     def confirm_label(self, preview: RefundPreview) -> str:
+        if self.over_limit(preview):
+            return ""  # no button for what would be refused
         amount = format_money(preview.amount, preview.currency)
         if preview.payment is None:
             return _("Credit %(amount)s to the balance") % {"amount": amount}

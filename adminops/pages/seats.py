@@ -24,6 +24,16 @@ from billing.schedules import planned_seats, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
+_PAUSED = {
+    "keep_as_draft": gettext_lazy("Collection is paused: an invoice that is made meanwhile stays a draft."),
+    "void": gettext_lazy(
+        "Collection is paused: an invoice that is made meanwhile is voided, so nobody pays it."
+    ),
+    "mark_uncollectible": gettext_lazy(
+        "Collection is paused: an invoice that is made meanwhile is written off, so nobody pays it."
+    ),
+}
+
 
 class SeatsForm(ReasonForm):
     """How many seats, when, how the rest of the period they change in is charged, and why."""
@@ -295,6 +305,8 @@ class ChangeSeatsPage(SeatsPage[SeatPreview]):
 
     def warnings(self, preview: SeatPreview) -> list[str]:
         warned = too_few(preview.seats_used, preview.seats_after)
+        if preview.paused:
+            warned.append(str(_PAUSED[preview.paused]))
         if preview.ends_at:
             warned.append(
                 _("The subscription ends on %(day)s. This changes its seats until then.")

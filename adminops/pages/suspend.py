@@ -181,6 +181,7 @@ class ActivatePage(OperationPage[Organization, ActivateChoices, ActivatePreview]
 
     operation = OPERATIONS["activate_organization"]
     form_class = ActivateForm
+    previews_at_once = True
     previewed_fields = ("holds",)
 
     @cached_property

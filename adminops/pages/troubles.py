@@ -17,6 +17,7 @@ from adminops.pages.badges import AMBER, RED
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
+from billing.operations.collection import pause_in_words
 from billing.operations.failed_refunds import failed_refunds_of, failure_in_words
 from billing.stripe_api import dashboard_url
 from organizations.models import SubscriptionStatus
@@ -46,6 +47,7 @@ def troubles_of(page: CustomerPage) -> list[Trouble]:
         *_disputes(page),
         *_failed_refunds(page),
         *_unsettled(page),
+        *_paused(page),
         *_ending(page),
         *_card(page),
         *_seats(page),
@@ -187,6 +189,22 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
             )
         )
     return found
+
+
+def _paused(page: CustomerPage) -> list[Trouble]:
+    """Collection that is paused, which Stripe's own word for the subscription does not tell."""
+    pause = page.pause
+    if pause is None:
+        return []
+    offer = next((o for o in page.actions if o.action.name == "resume_collection" and not o.refusal), None)
+    return [
+        Trouble(
+            _("Collection is paused. %(what)s.") % {"what": pause_in_words(pause)},
+            AMBER,
+            str(offer.action.label) if offer else "",
+            offer.url if offer else "",
+        )
+    ]
 
 
 def _ending(page: CustomerPage) -> list[Trouble]:

@@ -6,6 +6,7 @@ and what will be asked of Stripe is written down, in one transaction. `billing.o
 
 from __future__ import annotations
 
+import datetime
 import logging
 import time
 from collections.abc import Callable
@@ -134,7 +135,7 @@ def _intend(
     held = in_progress(lock_key)
     if held:
         raise PreviewOutdated(held)
-    preview = _as_agreed(operation, subject, choices, agreed)
+    preview = _as_agreed(operation, subject, choices, agreed, lock_key)
     try:
         with transaction.atomic():
             subject, organization = _locked(subject)
@@ -169,7 +170,9 @@ def _intend(
     return event, True
 
 
-def _as_agreed(operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement | Terms) -> Any:
+def _as_agreed(
+    operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement | Terms, lock_key: str
+) -> Any:
     """The present preview, which is what was agreed to. Raises PreviewOutdated, and what `Terms.hold` raises."""
     if isinstance(agreed, Terms):
         preview = operation.preview(subject, choices, int(timezone.now().timestamp()))
@@ -184,10 +187,23 @@ def _as_agreed(operation: AnyOperation, subject: Subject, choices: Choices, agre
     except OperationRefused as refusal:
         raise PreviewOutdated(refusal.message) from refusal
     if preview.digest != agreed.digest:
-        raise PreviewOutdated(
-            _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
-        )
+        raise PreviewOutdated(_whose_change(lock_key, agreed.at))
     return preview
+
+
+def _whose_change(lock_key: str, since: int) -> str:
+    """What a colleague did under this lock since a preview was made, or that something else changed."""
+    shown_at = datetime.datetime.fromtimestamp(since, datetime.UTC)
+    act = (
+        SubscriptionEvent.objects.filter(lock_key=lock_key, created_at__gte=shown_at).order_by("-id").first()
+    )
+    if act is None or not act.message:
+        return _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
+    return _("%(who)s was faster: %(what)s (“%(reason)s”) Nothing was changed by you; here it is anew.") % {
+        "who": act.actor_label or _("The back office"),
+        "what": act.message,
+        "reason": act.reason or "–",
+    }
 
 
 def _locked(subject: Subject) -> tuple[Subject, Organization | None]:

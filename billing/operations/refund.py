@@ -216,23 +216,27 @@ def _refunded(event: SubscriptionEvent, refund: StripeObject) -> str:
     payment = (event.plan or {})["payment"]
     words = {
         "amount": _money(event),
+        "number": (event.plan or {})["number"],
         "card": f"•••• {payment['last4']}" if payment["last4"] else payment["card"],
         "time": formats.time_format(timezone.localtime(), "H:i:s"),
     }
     if refund["status"] == "succeeded":
-        return _("%(amount)s refunded to the card %(card)s. Stripe confirmed at %(time)s.") % words
+        return (
+            _("%(amount)s of invoice %(number)s refunded to the card %(card)s. Stripe confirmed at %(time)s.")
+            % words
+        )
     if refund["status"] == "requires_action":
         return (
             _(
-                "Stripe accepted the refund of %(amount)s at %(time)s and has asked the customer where the money shall"
-                " go; until they answer it stays pending."
+                "Stripe accepted the refund of %(amount)s of invoice %(number)s at %(time)s and has asked the customer"
+                " where the money shall go; until they answer it stays pending."
             )
             % words
         )
     return (
         _(
-            "Stripe accepted the refund of %(amount)s to the card %(card)s at %(time)s; the bank has not confirmed it"
-            " yet."
+            "Stripe accepted the refund of %(amount)s of invoice %(number)s to the card %(card)s at %(time)s;"
+            " the bank has not confirmed it yet."
         )
         % words
     )
@@ -240,5 +244,10 @@ def _refunded(event: SubscriptionEvent, refund: StripeObject) -> str:
 
 def _credited(event: SubscriptionEvent) -> str:
     return _(
-        "%(amount)s credited to the customer's balance, for the next invoices. Stripe confirmed at %(time)s."
-    ) % {"amount": _money(event), "time": formats.time_format(timezone.localtime(), "H:i:s")}
+        "%(amount)s of invoice %(number)s credited to the customer's balance, for the next invoices."
+        " Stripe confirmed at %(time)s."
+    ) % {
+        "amount": _money(event),
+        "number": (event.plan or {})["number"],
+        "time": formats.time_format(timezone.localtime(), "H:i:s"),
+    }

@@ -86,6 +86,8 @@ class SeatPreview(SubscriptionPreview):
     interval_count: int
     collection: str
     """How Stripe collects: `charge_automatically`, or `send_invoice`, where nothing is charged but a mail is sent."""
+    paused: str
+    """While collection is paused, what becomes of invoices: `keep_as_draft`, `void`, `mark_uncollectible`."""
     ends_at: datetime.datetime | None
     """When the subscription is set to end, if it is."""
 
@@ -149,6 +151,7 @@ def preview_seats(
     is_now = proration == Proration.INVOICE_NOW
     collection = subscription.get("collection_method") or "charge_automatically"
     charges = collection == "charge_automatically"
+    paused = (subscription.get("pause_collection") or {}).get("behavior") or ""
     return SeatPreview(
         subscription_id=subscription["id"],
         item_id=item["id"],
@@ -163,7 +166,7 @@ def preview_seats(
         credited=sum(amount for amount in ours if amount < 0),
         charged=sum(amount for amount in ours if amount > 0),
         # Where nothing is prorated (a trial, say) no invoice is made today; what Stripe shows is the next one.
-        due_now=invoice["amount_due"] if is_now and charges and ours else 0,
+        due_now=invoice["amount_due"] if is_now and charges and ours and not paused else 0,
         invoice_total=invoice["total"],
         invoice_date=from_unix(at) if is_now and ours else from_unix(item.get("current_period_end")),
         recurring_before=recurring_amount(subscription),
@@ -172,6 +175,7 @@ def preview_seats(
         interval_count=recurring.get("interval_count", 1),
         fingerprint=fingerprint(subscription),
         collection=collection,
+        paused=paused,
         ends_at=from_unix(ends_at(subscription)),
     )
 

@@ -70,7 +70,7 @@ def test_a_coupon_is_previewed_put_on_and_taken_away(
     for expected in (
         "Spring SPRING 20% off for 3 months",
         "now $232.00 $185.60",
-        "From then on, each month",
+        "For 3 months, each month",
         "Nothing is charged or credited today",
         "Apply Spring",
     ):

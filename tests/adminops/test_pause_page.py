@@ -16,7 +16,7 @@ from billing.models import SubscriptionEvent
 from organizations.models import Organization
 from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
-from tests.factories import HoldFactory, StaffFactory
+from tests.factories import AdministratorFactory, HoldFactory, StaffFactory
 from tests.operating import show
 from tests.stripe_world import World, make_customer, make_organization, read
 
@@ -250,3 +250,19 @@ def test_a_second_click_does_nothing(
     for _ in range(2):
         apply(colleague, organization, "pause", shown)
     assert SubscriptionEvent.objects.filter(source="staff").count() == 1
+
+
+def test_a_pause_is_seen_where_money_is_promised(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    sandbox.client.v1.subscriptions.update(world.subscription, {"pause_collection": {"behavior": "void"}})
+    organization = make_organization(world)
+    client = Client()
+    client.force_login(AdministratorFactory())
+
+    home = Page(client.get(f"/admin/organizations/organization/{organization.pk}/change/")).text
+    assert "Collection is paused. Invoices that fall due are voided until somebody resumes." in home
+    assert "Next invoice" not in home
+    seats = {"seats": "12", "when": "now", "proration": "always_invoice", "step": "preview"}
+    shown = Page(client.post(f"/admin/organizations/organization/{organization.pk}/seats/", seats)).text
+    assert "Collection is paused: an invoice that is made meanwhile is voided, so nobody pays it." in shown
+    assert "is charged today" not in shown.replace("Nothing is charged today", "")

@@ -266,3 +266,20 @@ def test_strings_that_postgresql_cannot_hold_are_a_4xx(
 def test_a_refund_of_a_charge_with_a_nul_in_its_name_is_a_4xx(client: Client) -> None:
     refund = {"id": "re_1", "object": "refund", "charge": "ch_\x00", "amount": 5, "currency": "usd"}
     assert deliver(client, make_event("refund.created", refund)).status_code == 400
+
+
+def test_a_refunded_charge_tells_what_went_back_this_time(client: Client) -> None:
+    charge = {
+        "id": "ch_1",
+        "object": "charge",
+        "customer": "cus_1",
+        "amount": 23_200,
+        "amount_refunded": 5_000,
+        "currency": "usd",
+        "status": "succeeded",
+    }
+    event = make_event("charge.refunded", charge)
+    event["data"]["previous_attributes"] = {"amount_refunded": 3_800}
+    assert deliver(client, event).status_code == 200
+
+    assert SubscriptionEvent.objects.get().amount == 1_200

@@ -109,8 +109,14 @@ function followWithPreview(form) {
     let isApplying = false;
 
     // It stays the form's default button, so that Enter shows what will happen and never does it.
-    previewButton.parentElement.classList.add("sr-only");
-    previewButton.tabIndex = -1;
+    if (target.querySelector("[data-confirm-button]")) {
+        hidePreviewButton();
+    }
+
+    function hidePreviewButton() {
+        previewButton.parentElement.classList.add("sr-only");
+        previewButton.tabIndex = -1;
+    }
 
     function asked() {
         const data = new FormData(form);
@@ -157,6 +163,7 @@ function followWithPreview(form) {
             target.replaceChildren(form.querySelector("[data-preview-failed]").content.cloneNode(true));
         } else {
             target.innerHTML = answer;
+            hidePreviewButton();
         }
         setBusy(false);
     }
