@@ -199,11 +199,13 @@ def _whose_change(lock_key: str, since: int) -> str:
     )
     if act is None or not act.message:
         return _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
-    return _("%(who)s was faster: %(what)s (“%(reason)s”) Nothing was changed by you; here it is anew.") % {
+    said = _("%(who)s was faster: %(what)s") % {
         "who": act.actor_label or _("The back office"),
         "what": act.message,
-        "reason": act.reason or "–",
     }
+    if act.reason:
+        said += " " + _("The reason given: “%(reason)s”.") % {"reason": act.reason}
+    return said + " " + _("Nothing was changed by you; here it is anew.")
 
 
 def _locked(subject: Subject) -> tuple[Subject, Organization | None]:

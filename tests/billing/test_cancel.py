@@ -305,7 +305,7 @@ def test_a_cancellation_that_was_reactivated_in_another_tab_is_shown_anew(
     end_now = previewed(organization, When.NOW)
     keep = show("reactivate_subscription", organization)
     assert keep.apply().state == "done"
-    with pytest.raises(PreviewOutdated, match="changed since"):
+    with pytest.raises(PreviewOutdated, match="was faster: The cancellation was undone"):
         end_now.apply()
     assert at_stripe(sandbox, world).status == "active"
 
