@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
+from billing.errors import BillingError
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Agreement, Choices, Subject
@@ -67,3 +70,30 @@ def grow_older(seconds: float) -> None:
             "UPDATE billing_operationstep SET sent_at = sent_at - make_interval(secs => %s)", [seconds]
         )
         cursor.execute("SET session_replication_role = origin")
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """What came of doing all these at the same moment: what each returned, or the BillingError it raised."""
+    barrier = threading.Barrier(len(acts))
+    outcomes: list[Any] = []
+
+    def press(act: Callable[[], Any]) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(act())
+        except BillingError as error:
+            outcomes.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def outcome_of(shown: Shown, actor: User) -> str:
+    """Agree to a preview; returns the state of the ledger row."""
+    return shown.apply(actor).state

@@ -221,3 +221,25 @@ def test_a_server_killed_between_call_and_settle_leaves_the_truth_to_the_worker(
         if call["method"] == "POST" and call["path"] == f"/v1/subscriptions/{world.subscription}"
     ]
     assert len({call["key"] for call in calls}) == 1
+
+
+def test_nobody_ends_on_a_page_without_a_button(
+    page: Page, live_server: LiveServer, organization: Organization
+) -> None:
+    support = StaffFactory(username="support", permissions=["organizations.change_seats"])
+    support.set_password("paper-kite-63")
+    support.save()
+    page.goto(f"{live_server.url}/admin/organizations/organization/{organization.pk}/seats/")
+    page.get_by_label("Username").fill("support")
+    page.get_by_label("Password").fill("paper-kite-63")
+    page.get_by_label("Password").press("Enter")
+    show = page.get_by_role("button", name="Show what will happen")
+    confirm = page.get_by_role("button", name=re.compile("Change to"))
+
+    expect(show).to_be_in_viewport()
+    page.get_by_label("New seats").fill("12")
+    expect(confirm).to_be_enabled()
+    expect(show.locator("xpath=..")).to_have_class("sr-only")
+    page.get_by_label("New seats").fill("0")
+    expect(page.get_by_text("There must be at least 1 seat.")).to_be_visible()
+    expect(show.locator("xpath=..")).not_to_have_class("sr-only")

@@ -62,7 +62,7 @@ def do_row(row_id: int) -> None:
     except BillingError as error:
         _close(row, State.REFUSED, str(error.message), is_denied=isinstance(error, NotPermitted))
     except Exception:
-        # Nothing was asked of Stripe: from the intent on, the ledger tells of whatever goes wrong.
+        # Before the intent, so that nothing was asked of Stripe; after it, `_put_off` leaves the telling to the ledger.
         log.exception("Row %s of a bulk job broke off", row.pk)
         _put_off(row, _("Something went wrong on our side before it began. Nothing was changed."))
     else:
@@ -119,7 +119,8 @@ def _close(row: BulkRow, state: BulkRow.State, message: str = "", *, is_denied: 
 
 def _put_off(row: BulkRow, why: str, *, counts: bool = True) -> None:
     """Leave the row waiting for `queue_lost`; give it up after so many tries that count."""
-    if counts and row.tries + 1 >= TRIES:
+    # What broke off after the intent is told by the ledger, never as "nothing was changed".
+    if performed(row.operation) is not None or (counts and row.tries + 1 >= TRIES):
         _close(row, State.REFUSED, why)
         return
     BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(

@@ -24,6 +24,7 @@ from billing.bulk.jobs import Outcome
 from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused
 from billing.models import BulkJob, BulkRow, CustomerSync, SubscriptionEvent
+from billing.operations.intent import perform
 from billing.sync import sync_customer
 from organizations.models import Organization
 from tests import databases
@@ -288,6 +289,22 @@ def test_a_row_that_stripe_does_not_answer_is_tried_again_later_and_given_up_at_
     do_all(job)
     assert outcomes(job)[0][0] == "refused"
     assert "Nothing was changed" in outcomes(job)[0][1]
+
+
+def test_a_row_that_breaks_off_after_its_intent_is_never_said_to_be_unchanged(
+    organizations: list[Organization], colleague: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start(organizations[:1], colleague)
+
+    def perform_and_break_off(*args: Any, **more: Any) -> None:
+        perform(*args, **more)
+        raise RuntimeError("the connection to the database is gone")
+
+    monkeypatch.setattr("billing.bulk.rows.perform", perform_and_break_off)
+    do_all(job)
+    row = job.rows.get()
+    assert (row.state, row.message) == ("attempted", "")
+    assert outcomes(job)[0][0] == "done"
 
 
 def test_a_row_whose_turn_comes_hours_later_is_not_done(

@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_django import Settings
 
 from billing.errors import (
@@ -27,7 +26,7 @@ from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.environment import free_port
 from tests.factories import OrganizationFactory, StaffFactory, UnbilledOrganizationFactory
-from tests.operating import Shown, grow_older, make_due, show
+from tests.operating import Shown, at_once, grow_older, make_due, outcome_of, show
 from tests.stripe_world import World, make_customer, make_organization, make_price, read, seats_at_stripe
 
 MAY = ["organizations.change_seats"]
@@ -333,24 +332,7 @@ def test_two_people_at_once_make_one_change_and_the_other_is_told(
 ) -> None:
     ann, ben = StaffFactory(username="ann", permissions=MAY), StaffFactory(username="ben", permissions=MAY)
     previews = {who: previewed(organization, 12) for who in (ann, ben)}
-    barrier = threading.Barrier(2)
-    outcomes: list[Any] = []
-
-    def press(who: Any) -> None:
-        shown = previews[who]
-        barrier.wait()
-        try:
-            outcomes.append(shown.apply(who, reason="new hires").state)
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    people = [threading.Thread(target=press, args=(who,)) for who in (ann, ben)]
-    for person in people:
-        person.start()
-    for person in people:
-        person.join()
+    outcomes = at_once(*(partial(outcome_of, each, who) for who, each in previews.items()))
 
     assert outcomes.count("done") == 1
     assert sum(isinstance(outcome, BillingError) for outcome in outcomes) == 1
@@ -373,19 +355,7 @@ def test_two_clicks_at_the_same_moment_change_once(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
     shown, actor = previewed(organization, 12), StaffFactory(permissions=MAY)
-    barrier = threading.Barrier(4)
-    rows: list[int] = []
-
-    def press() -> None:
-        barrier.wait()
-        rows.append(shown.apply(actor, reason="new hires").pk)
-        connection.close()
-
-    clicks = [threading.Thread(target=press) for _ in range(4)]
-    for click in clicks:
-        click.start()
-    for click in clicks:
-        click.join()
+    rows = [row.pk for row in at_once(*[partial(shown.apply, actor, reason="new hires")] * 4)]
 
     assert len(rows) == 4
     assert len(set(rows)) == 1

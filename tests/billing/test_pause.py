@@ -1,15 +1,14 @@
 """Pausing and resuming collection: the subscription and its members go on, and nobody's pause is ended by accident."""
 
 import datetime
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from billing.errors import BillingError, OperationRefused, PreviewOutdated
+from billing.errors import OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
 from billing.operations.collection import RENEWALS_SHOWN, renewals
 from billing.operations.ended_holds import lift_ended_holds
@@ -17,7 +16,7 @@ from billing.operations.sweeper import settle_pending
 from organizations.models import Hold, Organization
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
-from tests.operating import grow_older, make_due, show
+from tests.operating import at_once, grow_older, make_due, outcome_of, show
 from tests.stripe_world import World, make_customer, make_organization, read
 
 MAY = ["organizations.pause_subscription"]
@@ -334,23 +333,7 @@ def test_a_pause_that_never_arrived_is_not_made_over_somebody_elses(
 def test_two_people_at_once_pause_once(sandbox: Sandbox, world: World, organization: Organization) -> None:
     people = [StaffFactory(permissions=MAY) for _ in range(2)]
     shown = [show("pause_collection", organization) for _ in people]
-    barrier = threading.Barrier(2)
-    outcomes: list[Any] = []
-
-    def press(n: int) -> None:
-        barrier.wait()
-        try:
-            outcomes.append(shown[n].apply(people[n]).state)
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=press, args=(n,)) for n in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(*(partial(outcome_of, *each) for each in zip(shown, people, strict=True)))
     assert outcomes.count("done") == 1
     assert len(updates(sandbox, world)) == 1
 

@@ -1,11 +1,10 @@
 """Reactivating: a planned end taken back, or a new subscription made and paid, exactly once."""
 
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_django import Settings
 
 from billing.errors import BillingError, OperationRefused, PreviewOutdated
@@ -15,7 +14,7 @@ from billing.operations.sweeper import settle_pending
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
-from tests.operating import Shown, grow_older, make_due, show
+from tests.operating import Shown, at_once, grow_older, make_due, outcome_of, show
 from tests.stripe_world import World, make_customer, make_organization, make_price, read
 
 MAY = ["organizations.reactivate_subscription"]
@@ -327,23 +326,7 @@ def test_two_people_at_once_make_one_new_subscription(
 ) -> None:
     people = [StaffFactory(permissions=MAY) for _ in range(2)]
     previews = [previewed(gone, "new") for _ in people]
-    barrier = threading.Barrier(2)
-    outcomes: list[Any] = []
-
-    def press(number: int) -> None:
-        barrier.wait()
-        try:
-            outcomes.append(previews[number].apply(people[number]).state)
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=press, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(*(partial(outcome_of, *each) for each in zip(previews, people, strict=True)))
     assert outcomes.count("done") == 1
     assert sum(isinstance(outcome, BillingError) for outcome in outcomes) == 1
     assert len(live(sandbox, world)) == 1

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import connection
 from pytest_django import Settings
 
 from billing import authority, mirror
@@ -21,7 +19,7 @@ from billing.operations.sweeper import settle_pending
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.factories import AdministratorFactory, GroupFactory, StaffFactory
-from tests.operating import Shown, grow_older, make_due, show
+from tests.operating import Shown, at_once, grow_older, make_due, show
 from tests.stripe_world import World, make_customer, make_organization, make_price, read
 
 MAY = ["organizations.refund_invoice"]
@@ -571,28 +569,6 @@ def test_a_refund_that_never_reached_stripe_is_not_made_over_one_from_the_dashbo
     assert event.state == "failed"
     assert "things changed there meanwhile" in (event.message or "")
     assert refunded(sandbox, world) == 2900
-
-
-def at_once(*presses: Any) -> list[Any]:
-    """What came of doing all these at the same moment: a ledger row each, or what was raised."""
-    barrier = threading.Barrier(len(presses))
-    outcomes: list[Any] = []
-
-    def press(act: Any) -> None:
-        barrier.wait()
-        try:
-            outcomes.append(act())
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=press, args=(act,)) for act in presses]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 def test_two_people_at_once_make_one_refund_and_the_other_is_told_whose(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import stripe
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -21,7 +20,7 @@ from billing.schedules import phases_with
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
-from tests.operating import Shown, grow_older, make_due, show
+from tests.operating import Shown, at_once, grow_older, make_due, outcome_of, show
 from tests.stripe_world import (
     World,
     make_customer,
@@ -519,23 +518,7 @@ def test_two_people_at_once_make_one_plan_and_the_other_is_told(
         StaffFactory(username=name, permissions=MAY): previewed(organization, seats)
         for name, seats in (("ann", 15), ("ben", 20))
     }
-    barrier = threading.Barrier(2)
-    outcomes: list[Any] = []
-
-    def press(who: Any) -> None:
-        barrier.wait()
-        try:
-            outcomes.append(shown[who].apply(who).state)
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    people = [threading.Thread(target=press, args=(who,)) for who in shown]
-    for person in people:
-        person.start()
-    for person in people:
-        person.join()
+    outcomes = at_once(*(partial(outcome_of, each, who) for who, each in shown.items()))
 
     assert outcomes.count("done") == 1
     assert sum(isinstance(outcome, BillingError) for outcome in outcomes) == 1

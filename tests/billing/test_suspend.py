@@ -1,11 +1,10 @@
 """Suspending and lifting holds: access at once, Stripe until it knows, and only our own pauses are ended."""
 
 import datetime
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -18,7 +17,7 @@ from organizations.models import Hold, Organization
 from tests.conftest import Sandbox
 from tests.environment import free_port
 from tests.factories import HoldFactory, MembershipFactory, StaffFactory, UnbilledOrganizationFactory
-from tests.operating import Shown, grow_older, make_due, show
+from tests.operating import Shown, at_once, grow_older, make_due, outcome_of, show
 from tests.stripe_world import World, make_customer, make_organization, read
 
 MAY = ["organizations.suspend_organization"]
@@ -450,23 +449,7 @@ def test_an_invoice_that_was_paid_while_stripe_was_slow_is_said_to_be_paid(
 def test_two_people_at_once_suspend_once_and_the_other_is_told(organization: Organization) -> None:
     people = [StaffFactory(username=name, permissions=MAY) for name in ("ann", "ben")]
     shown = [suspending(organization) for _ in people]
-    barrier = threading.Barrier(2)
-    outcomes: list[Any] = []
-
-    def press(n: int) -> None:
-        barrier.wait()
-        try:
-            outcomes.append(shown[n].apply(people[n]).state)
-        except BillingError as error:
-            outcomes.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=press, args=(n,)) for n in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(*(partial(outcome_of, *each) for each in zip(shown, people, strict=True)))
     assert outcomes.count("done") == 1
     assert sum(isinstance(each, BillingError) for each in outcomes) == 1
     assert Hold.objects.count() == 1

@@ -108,15 +108,14 @@ function followWithPreview(form) {
     let flight = null;
     let isApplying = false;
 
-    // It stays the form's default button, so that Enter shows what will happen and never does it.
-    if (target.querySelector("[data-confirm-button]")) {
-        hidePreviewButton();
+    // It stays the form's default button, so that Enter shows what will happen and never does it. It is seen as long as
+    // there is nothing to confirm, so that nobody ends without a button.
+    function showOrHidePreviewButton() {
+        const isShown = target.querySelector("[data-confirm-button]") !== null;
+        previewButton.parentElement.classList.toggle("sr-only", isShown);
+        previewButton.tabIndex = isShown ? -1 : 0;
     }
-
-    function hidePreviewButton() {
-        previewButton.parentElement.classList.add("sr-only");
-        previewButton.tabIndex = -1;
-    }
+    showOrHidePreviewButton();
 
     function asked() {
         const data = new FormData(form);
@@ -163,8 +162,8 @@ function followWithPreview(form) {
             target.replaceChildren(form.querySelector("[data-preview-failed]").content.cloneNode(true));
         } else {
             target.innerHTML = answer;
-            hidePreviewButton();
         }
+        showOrHidePreviewButton();
         setBusy(false);
     }
 
