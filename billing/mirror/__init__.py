@@ -1,0 +1,67 @@
+"""The mirror of Stripe in dj-stripe's tables: the one package that touches its models.
+
+`writing` puts objects in, under the customer's lease; `customers` and `payments` read them out again. Readers return
+Stripe-shaped dicts, as Stripe sent them: amounts in minor units, times in unix seconds.
+"""
+
+from billing.mirror.customers import (
+    customer,
+    forget_detached,
+    knows_payment_method,
+    payment_methods_of,
+    products_named_in,
+    subscription,
+    subscriptions_of,
+    subscriptions_of_many,
+    with_products,
+)
+from billing.mirror.payments import (
+    charges_of,
+    charges_of_invoices,
+    charges_with_refunds,
+    customer_of_charge,
+    disputes_of,
+    has_paid_invoice,
+    invoice_of_charge,
+    invoices_by_key,
+    invoices_of,
+    open_invoices_of,
+    open_invoices_of_many,
+    paid_invoice,
+    paid_invoices_of,
+    refunds_of,
+    unpaid_invoices_of,
+)
+from billing.mirror.tables import MIRRORED_MODELS, has_field, known
+from billing.mirror.writing import upsert
+
+__all__ = [
+    "MIRRORED_MODELS",
+    "charges_of",
+    "charges_of_invoices",
+    "charges_with_refunds",
+    "customer",
+    "customer_of_charge",
+    "disputes_of",
+    "forget_detached",
+    "has_field",
+    "has_paid_invoice",
+    "invoice_of_charge",
+    "invoices_by_key",
+    "invoices_of",
+    "known",
+    "knows_payment_method",
+    "open_invoices_of",
+    "open_invoices_of_many",
+    "paid_invoice",
+    "paid_invoices_of",
+    "payment_methods_of",
+    "products_named_in",
+    "refunds_of",
+    "subscription",
+    "subscriptions_of",
+    "subscriptions_of_many",
+    "unpaid_invoices_of",
+    "upsert",
+    "with_products",
+]

@@ -1,0 +1,124 @@
+"""Invoices and the charges, refunds and disputes of their payments, as Stripe sent them; amounts in minor units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.db import models
+from djstripe.models import Charge, Dispute, Invoice, Refund
+
+from billing.mirror.tables import id_of, newest, one
+from billing.stripe_api import StripeObject
+
+
+def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Invoices of a customer, newest first."""
+    return newest(Invoice.objects.filter(customer_id=customer_id), limit)
+
+
+def open_invoices_of(customer_id: str) -> list[StripeObject]:
+    """Invoices of a customer that are to be paid, newest first."""
+    return newest(Invoice.objects.filter(customer_id=customer_id, stripe_data__status="open"), None)
+
+
+def open_invoices_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
+    """The same for many customers, by their ids, in one query."""
+    rows = Invoice.objects.filter(customer_id__in=list(customer_ids), stripe_data__status="open")
+    found: dict[str, list[StripeObject]] = {}
+    for invoice in newest(rows, None):
+        found.setdefault(id_of(invoice["customer"]) or "", []).append(invoice)
+    return found
+
+
+def unpaid_invoices_of(customer_id: str, subscription_id: str) -> list[StripeObject]:
+    """Invoices of one subscription that are open or still drafts, newest first."""
+    unpaid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status__in=("open", "draft"))
+    return newest(
+        unpaid.filter(stripe_data__parent__subscription_details__subscription=subscription_id), None
+    )
+
+
+def _paid_invoices(customer_id: str) -> models.QuerySet[Any]:
+    paid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status="paid")
+    return cast("models.QuerySet[Any]", paid.filter(stripe_data__total__gt=0))
+
+
+def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Invoices of a customer that were paid and came to more than nothing, newest first."""
+    return newest(_paid_invoices(customer_id), limit)
+
+
+def paid_invoice(customer_id: str, invoice_id: str) -> StripeObject | None:
+    """One of those, or None where this customer has none of that id."""
+    return one(_paid_invoices(customer_id).filter(id=invoice_id))
+
+
+def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
+    """Invoices by their row numbers, as the admin's list names what was ticked."""
+    return dict(Invoice.objects.filter(djstripe_id__in=list(keys)).values_list("djstripe_id", "stripe_data"))
+
+
+def charges_of_invoices(invoices: Iterable[StripeObject]) -> dict[str, list[StripeObject]]:
+    """The charges that paid each invoice, by its id, in one query. https://docs.stripe.com/api/invoice-payment"""
+    paid_by = {invoice["id"]: (id_of(invoice.get("customer")), _intents(invoice)) for invoice in invoices}
+    charges = Charge.objects.filter(
+        customer_id__in={customer for customer, _intents_of in paid_by.values()},
+        stripe_data__payment_intent__in=[intent for _customer, ids in paid_by.values() for intent in ids],
+        stripe_data__status="succeeded",
+    )
+    found: dict[tuple[str | None, str | None], list[StripeObject]] = {}
+    for charge in newest(charges, None):
+        found.setdefault((id_of(charge.get("customer")), id_of(charge["payment_intent"])), []).append(charge)
+    return {
+        id_: [charge for intent in intents for charge in found.get((customer, intent), [])]
+        for id_, (customer, intents) in paid_by.items()
+    }
+
+
+def _intents(invoice: StripeObject) -> list[str]:
+    payments = (invoice.get("payments") or {}).get("data") or []
+    intents = (id_of((each.get("payment") or {}).get("payment_intent")) for each in payments)
+    return [intent for intent in intents if intent]
+
+
+def has_paid_invoice(customer_id: str) -> bool:
+    """Whether this customer ever paid an invoice that came to more than nothing."""
+    return _paid_invoices(customer_id).exists()
+
+
+def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Charges of a customer, failed ones too, newest first."""
+    return newest(Charge.objects.filter(customer_id=customer_id), limit)
+
+
+def refunds_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Refunds of a customer's charges, newest first."""
+    return newest(Refund.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def charges_with_refunds(customer_id: str) -> set[str]:
+    """Ids of a customer's charges of which the mirror knows a refund, failed ones too."""
+    return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
+
+
+def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
+    """Disputes of a customer's charges, newest first."""
+    return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def customer_of_charge(charge_id: str) -> str | None:
+    """Whose charge it is, or None where the mirror does not know the charge or its customer."""
+    charge = one(Charge.objects.filter(id=charge_id))
+    return id_of(charge.get("customer")) if charge else None
+
+
+def invoice_of_charge(charge_id: str) -> str | None:
+    """The invoice that a charge paid or was to pay, or None where the mirror knows of none."""
+    charge = one(Charge.objects.filter(id=charge_id))
+    intent = id_of((charge or {}).get("payment_intent"))
+    if charge is None or intent is None:
+        return None
+    payment = [{"payment": {"payment_intent": intent}}]
+    invoices = Invoice.objects.filter(customer_id=id_of(charge.get("customer")))
+    return id_of(one(invoices.filter(stripe_data__payments__data__contains=payment)))

@@ -1,0 +1,181 @@
+"""Writing the mirror: our own upserts, with dj-stripe's field mapping.
+
+Never dj-stripe's sync, which fetches by itself inside transactions and lets older answers overwrite newer ones. Whoever
+calls `upsert` holds the customer's lease (billing/sync.py). A referenced row that is not here is left NULL where the
+column allows it; a customer, or a parent the column demands, is written as a stub that the next sync fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db import models
+from djstripe.models import Customer, Price, Product
+from djstripe.models.base import StripeModel
+
+from billing.mirror.tables import MIRRORED_MODELS, MODEL_OF, id_of
+from billing.stripe_api import StripeObject
+
+# Shared by all customers, so written only when they changed: two syncs at once shall not wait for each other.
+_CATALOGUE = (Product, Price)
+
+
+def upsert(objects: Iterable[StripeObject]) -> None:
+    """Write objects, and the objects expanded inside them, into the mirror. Kinds it does not hold are passed over.
+
+    Runs inside the caller's transaction.
+    """
+    batch: dict[type[StripeModel], dict[str, StripeObject]] = {model: {} for model in MIRRORED_MODELS}
+    for item in objects:
+        for found in _with_nested(item):
+            batch[MODEL_OF[found["object"]]][found["id"]] = found
+    _write_customer_stubs(batch)
+    for model in MIRRORED_MODELS:
+        deleted = [data for data in batch[model].values() if data.get("deleted")]
+        present = [data for data in batch[model].values() if not data.get("deleted")]
+        if model in _CATALOGUE:
+            present = _changed(model, present)
+        if present:
+            _write(model, present)
+        for data in deleted:
+            _mark_deleted(model, data)
+
+
+def _with_nested(data: StripeObject) -> Iterator[StripeObject]:
+    """The object itself, preceded by the complete objects expanded inside it."""
+    kind = data.get("object")
+    nested: list[Any] = []
+    if kind == "subscription":
+        items = data.get("items") or {}
+        nested = [*items.get("data", []), data.get("default_payment_method")]
+    elif kind == "subscription_item":
+        nested = [data.get("price")]
+    elif kind == "price":
+        nested = [data.get("product")]
+    elif kind == "customer":
+        nested = [(data.get("invoice_settings") or {}).get("default_payment_method")]
+    for child in nested:
+        if isinstance(child, dict) and "id" in child:
+            yield from _with_nested(child)
+    if kind == "price":
+        # Expanded or not, a price is stored the same way, or it would look changed each time.
+        data = {**data, "product": id_of(data.get("product"))}
+    if kind in MODEL_OF:
+        yield data
+
+
+def _reference(field: models.ForeignKey[Any, Any], data: StripeObject) -> str | None:
+    if field.model is Customer and field.name == "default_payment_method":
+        return id_of((data.get("invoice_settings") or {}).get("default_payment_method"))
+    if field.name not in data and field.name == "subscription":
+        parent = (data.get("parent") or {}).get("subscription_details") or {}
+        return id_of(parent.get("subscription"))
+    return id_of(data.get(field.name))
+
+
+def _stripe_fields(model: type[StripeModel]) -> list[models.Field[Any, Any]]:
+    skipped = {"stripe_data", "date_purged", "subscriber"}
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if not field.name.startswith("djstripe_") and field.name not in skipped
+    ]
+
+
+def _write_customer_stubs(batch: dict[type[StripeModel], dict[str, StripeObject]]) -> None:
+    """Rows to refer to for every customer named in the batch, so that no child stands there ownerless."""
+    wanted = set(batch[Customer])
+    for model in MIRRORED_MODELS:
+        for data in batch[model].values():
+            owner = id_of(data.get("customer"))
+            if owner:
+                wanted.add(owner)
+    _write_stubs(Customer, wanted)
+
+
+def _write_stubs(model: type[StripeModel], ids: Iterable[str]) -> None:
+    """Rows that say nothing but their id, so that others can refer to them; the next sync fills them."""
+    name = model.stripe_class.OBJECT_NAME
+    rows = []
+    for id_ in sorted(ids):
+        row = model(id=id_, stripe_data={"id": id_, "object": name})
+        for field in _stripe_fields(model):
+            if not field.null and field.name != "id" and not isinstance(field, models.ForeignKey):
+                setattr(row, field.attname, _blank(field))
+        rows.append(row)
+    model.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _blank(field: models.Field[Any, Any]) -> Any:
+    if field.has_default():
+        return field.get_default()
+    if isinstance(field, models.CharField | models.TextField):
+        return ""
+    return False if isinstance(field, models.BooleanField) else 0
+
+
+def _changed(model: type[StripeModel], objects: list[StripeObject]) -> list[StripeObject]:
+    known = dict(
+        model.objects.filter(id__in=[data["id"] for data in objects]).values_list("id", "stripe_data")
+    )
+    return [data for data in objects if known.get(data["id"]) != data]
+
+
+def _write(model: type[StripeModel], objects: list[StripeObject]) -> None:
+    fields = _stripe_fields(model)
+    present = {
+        field: _present_references(field, objects) for field in fields if isinstance(field, models.ForeignKey)
+    }
+    rows = []
+    for data in sorted(objects, key=lambda each: each["id"]):
+        row = model(stripe_data=data)
+        for field in fields:
+            if isinstance(field, models.ForeignKey):
+                setattr(row, field.attname, present[field].get(_reference(field, data)))
+            else:
+                setattr(row, field.attname, _value(field, data))
+        rows.append(row)
+    updated = [
+        field.name
+        for field in model._meta.concrete_fields
+        if field.name
+        not in {
+            "djstripe_id",
+            "id",
+            "djstripe_created",
+            "date_purged",
+            "subscriber",
+            "djstripe_owner_account",
+        }
+    ]
+    model.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=updated)
+
+
+def _present_references(
+    field: models.ForeignKey[Any, Any], objects: list[StripeObject]
+) -> dict[str | None, Any]:
+    """What to write in `field` for each id it may refer to, after writing stubs for those it cannot do without."""
+    related = field.related_model
+    wanted = {id_ for data in objects if (id_ := _reference(field, data))}
+    if not wanted or not issubclass(related, StripeModel):
+        return {}
+    # Most of dj-stripe's foreign keys hold Stripe's id; a few hold its own row number.
+    here = related._default_manager.filter(id__in=wanted)
+    found = dict(here.values_list("id", field.target_field.attname))
+    if not field.null and wanted - set(found):
+        _write_stubs(related, wanted - set(found))
+        found = dict(here.values_list("id", field.target_field.attname))
+    return found
+
+
+def _value(field: models.Field[Any, Any], data: StripeObject) -> Any:
+    converted = field.stripe_to_db(data) if hasattr(field, "stripe_to_db") else data.get(field.name)
+    return _blank(field) if converted is None and not field.null else converted
+
+
+def _mark_deleted(model: type[StripeModel], data: StripeObject) -> None:
+    """Keep what we knew of an object that Stripe deleted, and say that it is gone."""
+    row = model.objects.filter(id=data["id"]).first()
+    known = row.stripe_data if row else {"id": data["id"], "object": data["object"]}
+    model.objects.update_or_create(id=data["id"], defaults={"stripe_data": {**known, "deleted": True}})
