@@ -59,8 +59,11 @@ def project(
     columns.update(_of_card(customer, subscription, payment_methods))
     columns["currency"] = (subscription or customer).get("currency") or customer.get("currency") or ""
     troubled = subscription is not None and subscription["status"] in {"past_due", "unpaid"}
-    overdue = oldest_overdue(invoices, now)
-    since = overdue or (now if troubled else None)
+    overdue = overdue_invoices(invoices, now)
+    since = min((at for at, _invoice in overdue), default=now if troubled else None)
+    columns["amount_overdue"] = sum(
+        invoice["amount_remaining"] for _at, invoice in overdue if invoice["currency"] == columns["currency"]
+    )
     columns["billing_issue_since"] = min(since, known_issue_since) if since and known_issue_since else since
     return columns
 
@@ -70,9 +73,11 @@ def is_paid_up(columns: dict[str, Any]) -> bool:
     return columns["billing_issue_since"] is None
 
 
-def oldest_overdue(invoices: Iterable[StripeObject], now: datetime.datetime) -> datetime.datetime | None:
-    """Since when an open invoice is overdue: its failed attempt's invoice date, or its due date when sent by mail."""
-    since = []
+def overdue_invoices(
+    invoices: Iterable[StripeObject], now: datetime.datetime
+) -> list[tuple[datetime.datetime, StripeObject]]:
+    """Open invoices that are overdue, each with since when: its failed attempt's invoice date, or its due date."""
+    found = []
     for invoice in invoices:
         if invoice["status"] != "open" or not invoice.get("amount_remaining"):
             continue
@@ -80,8 +85,8 @@ def oldest_overdue(invoices: Iterable[StripeObject], now: datetime.datetime) -> 
         if due is None and invoice.get("attempted"):
             due = from_unix(invoice["created"])
         if due is not None and due < now:
-            since.append(due)
-    return min(since, default=None)
+            found.append((due, invoice))
+    return found
 
 
 def from_unix(seconds: int | None) -> datetime.datetime | None:

@@ -81,6 +81,12 @@ class Organization(models.Model):
     card_exp_month = models.PositiveSmallIntegerField(_("card expiry month"), null=True, blank=True)
     card_exp_year = models.PositiveSmallIntegerField(_("card expiry year"), null=True, blank=True)
     billing_issue_since = models.DateTimeField(_("billing issue since"), null=True, blank=True)
+    amount_overdue = models.BigIntegerField(
+        _("overdue"),
+        default=0,
+        db_default=0,
+        help_text=_("What is left to pay of overdue invoices in the organization's currency."),
+    )
     synced_at = models.DateTimeField(_("last read from Stripe"), null=True, blank=True)
 
     objects = OrganizationQuerySet.as_manager()
@@ -100,6 +106,7 @@ class Organization(models.Model):
             ("resync_organization", _("Can read an organization from Stripe again")),
             ("apply_discount", _("Can apply and remove coupons")),
             ("create_portal_session", _("Can make a link to Stripe's customer portal")),
+            ("export_lists", _("Can take lists away as files")),
         ]
         indexes = [
             models.Index(fields=["name", "id"], name="org_name"),
@@ -107,6 +114,17 @@ class Organization(models.Model):
             models.Index(fields=["current_period_end"], name="org_period_end"),
             models.Index(fields=["mrr"], name="org_mrr"),
             models.Index(fields=["last_activity_at"], name="org_last_activity"),
+            models.Index(fields=["created_at"], name="org_created"),
+            models.Index(fields=["seats"], name="org_seats"),
+            # Few at any time, and asked for all day long.
+            models.Index(
+                fields=["billing_issue_since"],
+                condition=Q(billing_issue_since__isnull=False),
+                name="org_billing_issue",
+            ),
+            models.Index(
+                fields=["trial_end"], condition=Q(subscription_status="trialing"), name="org_trial_end"
+            ),
             # Trigrams of the upper case, because that is how Django writes `icontains` for PostgreSQL.
             GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="org_name_trigram"),
             GinIndex(OpClass(Upper("slug"), name="gin_trgm_ops"), name="org_slug_trigram"),
@@ -166,7 +184,10 @@ class Membership(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_person")
         ]
-        indexes = [models.Index(fields=["organization", "status"], name="membership_status")]
+        indexes = [
+            models.Index(fields=["organization", "status"], name="membership_status"),
+            models.Index(fields=["organization", "role"], name="membership_role"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()})"
@@ -234,3 +255,28 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return self.get_kind_display()
+
+
+class Note(models.Model):
+    """What a colleague wrote down about a customer: dated, signed, and kept once its author had time to mend it."""
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="staff_notes", verbose_name=_("organization")
+    )
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("by")
+    )
+    text = models.TextField(_("note"), max_length=5000)
+    pinned = models.BooleanField(_("pinned"), default=False)
+    created_at = models.DateTimeField(_("written"), db_default=Now())
+    edited_at = models.DateTimeField(_("mended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
+        ordering = ["-pinned", "-pk"]
+        default_permissions = ("add", "view")
+        indexes = [models.Index(fields=["organization", "-pinned", "-id"], name="note_of_organization")]
+
+    def __str__(self) -> str:
+        return self.text[:80]
