@@ -32,7 +32,7 @@ from billing.mirror.payments import (
     refunds_of,
     unpaid_invoices_of,
 )
-from billing.mirror.tables import MIRRORED_MODELS, has_field, known
+from billing.mirror.tables import MIRRORED_MODELS, customer_of, has_field, known
 from billing.mirror.writing import upsert
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "charges_of_invoices",
     "charges_with_refunds",
     "customer",
+    "customer_of",
     "customer_of_charge",
     "disputes_of",
     "forget_detached",

@@ -60,6 +60,35 @@ def one(rows: models.QuerySet[Any]) -> StripeObject | None:
     return cast("StripeObject | None", rows.values_list("stripe_data", flat=True).first())
 
 
+_BY_PREFIX: dict[str, type[StripeModel]] = {
+    "cus": Customer,
+    "sub": Subscription,
+    "si": SubscriptionItem,
+    "in": Invoice,
+    "ch": Charge,
+    "py": Charge,
+    "pi": PaymentIntent,
+    "pm": PaymentMethod,
+    "card": PaymentMethod,
+    "re": Refund,
+    "pyr": Refund,
+    "du": Dispute,
+    "dp": Dispute,
+}
+
+
+def customer_of(stripe_id: str) -> str | None:
+    """Whose object this is, by the customer's id; None where the mirror does not know it or it is nobody's."""
+    model = _BY_PREFIX.get(stripe_id.split("_", 1)[0])
+    found = one(model.objects.filter(id=stripe_id)) if model else None
+    if found is None:
+        return None
+    owner = found["id"] if model is Customer else id_of(found.get("customer"))
+    # Refunds and disputes name their charge and no customer; items name their subscription.
+    parent = id_of(found.get("charge")) or id_of(found.get("subscription"))
+    return owner or (customer_of(parent) if parent else None)
+
+
 def known(objects: Iterable[StripeObject]) -> dict[str, StripeObject]:
     """What the mirror has under the ids of these objects, by id. Kinds it does not hold are passed over."""
     ids: dict[type[StripeModel], list[str]] = {}

@@ -1,0 +1,88 @@
+"""Whose is this id? For whoever pastes one from Stripe's dashboard, a mail or a log."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from billing import mirror
+from billing.models import SubscriptionEvent
+from organizations.models import Organization
+
+STRIPE_ID = re.compile(r"^[a-z]{1,12}(_[a-z]{1,12})?_[A-Za-z0-9_]+$")
+
+# Which column of the ledger an id is looked up in, by its prefix. Each has an index.
+LEDGER_COLUMNS = {
+    "evt_": "stripe_event_id",
+    "cus_": "stripe_customer_id",
+    "sub_": "stripe_subscription_id",
+    "in_": "stripe_invoice_id",
+    "ch_": "stripe_charge_id",
+    "py_": "stripe_charge_id",
+    "re_": "stripe_refund_id",
+    "pyr_": "stripe_refund_id",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an id led to: an organization, or a line of the ledger. Exactly one is set."""
+
+    organization_id: int | None = None
+    event_id: int | None = None
+
+
+def is_an_id(term: str) -> bool:
+    """Whether this looks like an id, of Stripe's or of one of our operations, rather than like a name."""
+    return bool(STRIPE_ID.match(term)) or _uuid(term) is not None
+
+
+def find(term: str) -> Found | None:
+    """What belongs to an id; None where nobody here knows it.
+
+    An event's id, or one of our operations, leads to its line of the ledger; any other of Stripe's to its organization.
+    """
+    operation = _uuid(term)
+    if operation is not None:
+        return _event(uuid=operation)
+    if term.startswith("evt_"):
+        return _event(stripe_event_id=term)
+    return _owner(term) or _named_in_ledger(term)
+
+
+def _uuid(term: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(term)
+    except ValueError:
+        return None
+
+
+def _event(**lookup: object) -> Found | None:
+    key = SubscriptionEvent.objects.filter(**lookup).values_list("pk", flat=True).first()
+    return None if key is None else Found(event_id=key)
+
+
+def _owner(stripe_id: str) -> Found | None:
+    organizations = Organization.objects.order_by()
+    for column in ("stripe_customer_id", "stripe_subscription_id"):
+        key = organizations.filter(**{column: stripe_id}).values_list("pk", flat=True).first()
+        if key is not None:
+            return Found(organization_id=key)
+    customer_id = mirror.customer_of(stripe_id)
+    if customer_id is None:
+        return None
+    key = organizations.filter(stripe_customer_id=customer_id).values_list("pk", flat=True).first()
+    return None if key is None else Found(organization_id=key)
+
+
+def _named_in_ledger(stripe_id: str) -> Found | None:
+    column = LEDGER_COLUMNS.get(stripe_id[: stripe_id.find("_") + 1])
+    if column is None:
+        return None
+    events = SubscriptionEvent.objects.filter(**{column: stripe_id}).order_by("-id")
+    newest = events.values_list("pk", "organization_id").first()
+    if newest is None:
+        return None
+    event_id, organization_id = newest
+    return Found(organization_id=organization_id) if organization_id else Found(event_id=event_id)

@@ -1,0 +1,102 @@
+"""Finding organizations by a scrap of what somebody remembers: their name, an e-mail, a member's e-mail, misspelt or not.
+
+Every arm of the search is bounded and served by an index (trigrams of the upper case), so that a short or common scrap
+costs no more in a large table than in a small one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.models import F, Func, IntegerField, Value
+
+if TYPE_CHECKING:
+    from organizations.querysets import OrganizationQuerySet
+
+MOST = 1000
+"""As many as a search finds; whoever has more than that has not searched yet."""
+
+_LONGEST = 200
+_ENOUGH = 20
+"""With fewer found by what was typed, what sounds like it is looked for too."""
+
+# PostgreSQL's default is 0.6, which forgives one slip in a long word and none in a short one.
+_WORD_SIMILARITY = 0.45
+
+# How good a find is: 0 is exactly what was typed, 4 a member's e-mail with it somewhere inside.
+_AS_TYPED = """
+    WITH found AS (
+        (SELECT id, 0 AS rank FROM organizations_organization
+          WHERE UPPER(name::text) LIKE %(exactly)s OR UPPER(slug::text) LIKE %(exactly)s
+             OR UPPER(billing_email::text) LIKE %(exactly)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT id, 1 FROM organizations_organization
+          WHERE UPPER(name::text) LIKE %(begins)s OR UPPER(billing_email::text) LIKE %(begins)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT id, 2 FROM organizations_organization
+          WHERE UPPER(name::text) LIKE %(word)s LIMIT %(most)s)
+        {within}
+    )
+    SELECT id FROM (SELECT id, MIN(rank) AS rank FROM found GROUP BY id) AS best ORDER BY rank, id LIMIT %(most)s
+"""
+
+# Trigrams find no scrap of one or two letters in the middle of a word, so those are looked for at the beginnings only.
+_WITHIN = """
+        UNION ALL
+        (SELECT id, 3 FROM organizations_organization
+          WHERE UPPER(name::text) LIKE %(within)s OR UPPER(slug::text) LIKE %(within)s
+             OR UPPER(billing_email::text) LIKE %(within)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT organization_id, 4 FROM organizations_membership
+          WHERE status <> 'removed'
+            AND user_id IN (SELECT id FROM {users} WHERE UPPER(email::text) LIKE %(within)s LIMIT %(most)s)
+          LIMIT %(most)s)
+"""
+
+_ALIKE = """
+    SELECT id FROM (
+        (SELECT id, word_similarity(%(term)s, UPPER(name::text)) AS likeness FROM organizations_organization
+          WHERE UPPER(name::text) %%> %(term)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT id, word_similarity(%(term)s, UPPER(billing_email::text)) FROM organizations_organization
+          WHERE UPPER(billing_email::text) %%> %(term)s LIMIT %(most)s)
+    ) AS alike GROUP BY id ORDER BY MAX(likeness) DESC, id LIMIT %(enough)s
+"""
+
+
+def find_organizations(term: str) -> list[int]:
+    """Keys of the organizations that fit a scrap, the best first, at most `MOST` of them.
+
+    What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members; where that finds
+    few, names and billing e-mails that look like it follow.
+    """
+    term = " ".join(term.replace("\0", "").split())[:_LONGEST].upper()
+    if not term:
+        return []
+    literal = term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    within = _WITHIN.format(users=connection.ops.quote_name(get_user_model()._meta.db_table))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _AS_TYPED.format(within=within if len(term) > 2 else ""),
+            {
+                "exactly": literal,
+                "begins": f"{literal}%",
+                "word": f"% {literal}%",
+                "within": f"%{literal}%",
+                "most": MOST,
+            },
+        )
+        found = [key for (key,) in cursor.fetchall()]
+        if len(found) < _ENOUGH and len(term) > 2:
+            cursor.execute("SELECT set_config('pg_trgm.word_similarity_threshold', %s, false)", [str(_WORD_SIMILARITY)])
+            cursor.execute(_ALIKE, {"term": term, "most": MOST, "enough": _ENOUGH})
+            found += [key for (key,) in cursor.fetchall() if key not in found]
+    return found
+
+
+def ranked(organizations: OrganizationQuerySet, keys: list[int]) -> OrganizationQuerySet:
+    """Those of these organizations, each with its place among them as `rank`."""
+    place = Func(Value(keys), F("pk"), function="array_position", output_field=IntegerField())
+    return organizations.filter(pk__in=keys).annotate(rank=place)
