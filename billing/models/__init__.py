@@ -1,0 +1,30 @@
+"""The ledger and its steps, the inbox of what is to be read from Stripe, bulk jobs, alerts, and reconciliation.
+
+Amounts are minor units of the row's ISO currency. Times are aware UTC.
+"""
+
+from billing.models.alerts import Alert
+from billing.models.bulk import BulkJob, BulkRow
+from billing.models.inbox import CallBudget, CustomerSync
+from billing.models.ledger import EventPayload, OperationStep, SubscriptionEvent
+from billing.models.reconciliation import (
+    Discrepancy,
+    OrganizationCheck,
+    ReconciliationRun,
+    ReconciliationSlice,
+)
+
+__all__ = [
+    "Alert",
+    "BulkJob",
+    "BulkRow",
+    "CallBudget",
+    "CustomerSync",
+    "Discrepancy",
+    "EventPayload",
+    "OperationStep",
+    "OrganizationCheck",
+    "ReconciliationRun",
+    "ReconciliationSlice",
+    "SubscriptionEvent",
+]
