@@ -95,15 +95,21 @@ def _coupons(subscription: StripeObject) -> list[dict[str, Any]]:
 
 def recurring_amount(subscription: StripeObject, seats: int | None = None) -> int:
     """What each interval costs, after discounts that last, before tax; `seats` replaces the seat item's quantity."""
+    return round(discounted(full_amount(subscription, seats), _coupons(subscription)))
+
+
+def full_amount(subscription: StripeObject, seats: int | None = None) -> Fraction:
+    """What each interval costs before discounts and tax; `seats` replaces the seat item's quantity."""
     changed = seat_item(subscription) if seats is not None else None
     total = Fraction(0)
     for item in licensed_items(subscription):
         is_changed = changed is not None and item["id"] == changed["id"]
         total += item_amount(item, seats if is_changed else None)
-    return round(_discounted(total, _coupons(subscription)))
+    return total
 
 
-def _discounted(amount: Fraction, coupons: list[dict[str, Any]]) -> Fraction:
+def discounted(amount: Fraction, coupons: list[dict[str, Any]]) -> Fraction:
+    """An amount in minor units less what these coupons take off, one after the other; never below nothing."""
     for coupon in coupons:
         if coupon.get("percent_off") is not None:
             amount *= 1 - Fraction(Decimal(str(coupon["percent_off"]))) / 100
@@ -136,4 +142,4 @@ def monthly_recurring(subscription: StripeObject) -> int:
         else coupon
         for coupon in _coupons(subscription)
     ]
-    return round(_discounted(total, coupons))
+    return round(discounted(total, coupons))

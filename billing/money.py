@@ -15,6 +15,9 @@ ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xo
 THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
 # Of three decimals Stripe moves two: "these API calls require the least-significant (last) digit to be 0".
 _STEP_OF_THREE_DECIMALS = 10
+# Written with two decimals that must be 00: https://docs.stripe.com/currencies#special-cases
+WHOLE_ONLY = frozenset({"isk", "ugx"})
+_STEP_OF_WHOLE_ONLY = 100
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
@@ -82,13 +85,18 @@ def parse_amount(text: str, currency: str) -> int:
 
 
 def payable(amount: int, currency: str) -> int:
-    """The most of `amount` minor units that Stripe can move: in a currency of three decimals the last digit is 0."""
+    """The most of `amount` minor units that Stripe can move: of three decimals the last is 0, in ISK and UGX both."""
     return amount - amount % _step(currency)
 
 
 def check_payable(amount: int, currency: str) -> None:
     """Raises OperationRefused, with a sentence, for minor units that Stripe cannot move in this currency."""
     if amount != payable(amount, currency):
+        if currency.lower() in WHOLE_ONLY:
+            raise OperationRefused(
+                _("Stripe moves %(currency)s in whole amounts only, such as %(example)s.")
+                % {"currency": currency.upper(), "example": _example(0)}
+            )
         raise OperationRefused(
             _("In %(currency)s the last digit must be 0, such as %(example)s.")
             % {"currency": currency.upper(), "example": _example(minor_digits(currency))}
@@ -96,6 +104,8 @@ def check_payable(amount: int, currency: str) -> None:
 
 
 def _step(currency: str) -> int:
+    if currency.lower() in WHOLE_ONLY:
+        return _STEP_OF_WHOLE_ONLY
     return _STEP_OF_THREE_DECIMALS if minor_digits(currency) == 3 else 1
 
 

@@ -232,6 +232,22 @@ def test_the_last_of_three_decimals_must_be_zero_as_stripe_wants_it(
     assert asked(sandbox, world, organization, 12_340, destination=destination).apply().state == "done"
 
 
+@pytest.mark.parametrize("currency", ["isk", "ugx"])
+@pytest.mark.parametrize("destination", ["card", "balance"])
+def test_crowns_of_iceland_and_shillings_of_uganda_go_back_whole(
+    sandbox: Sandbox, currency: str, destination: str
+) -> None:
+    world = make_customer(
+        sandbox, seats=1, price=make_price(sandbox.client, amount=500_000, currency=currency)
+    )
+    organization = make_organization(world)
+    with pytest.raises(
+        OperationRefused, match=f"Stripe moves {currency.upper()} in whole amounts only, such as 500."
+    ):
+        asked(sandbox, world, organization, 12_350, destination=destination)
+    assert asked(sandbox, world, organization, 12_300, destination=destination).apply().state == "done"
+
+
 def test_all_that_is_left_leaves_what_stripe_cannot_give_back(sandbox: Sandbox) -> None:
     world = make_customer(sandbox, seats=1, price=make_price(sandbox.client, amount=50_000, currency="kwd"))
     organization, invoice = make_organization(world), invoice_of(sandbox, world).id
