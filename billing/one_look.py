@@ -16,7 +16,13 @@ _seen: ContextVar[dict[Any, Any] | None] = ContextVar("seen", default=None)
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """Within it, a reader marked `@read_once` answers the same question from what it read first."""
+    """Within it, a reader marked `@read_once` answers the same question from what it read first.
+
+    A look within a look is the same look.
+    """
+    if _seen.get() is not None:
+        yield
+        return
     token = _seen.set({})
     try:
         yield

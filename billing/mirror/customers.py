@@ -68,6 +68,7 @@ def products_named_in(subscriptions: Iterable[StripeObject]) -> set[str]:
     }
 
 
+@read_once
 def payment_methods_of(customer_id: str) -> list[StripeObject]:
     """Payment methods attached to a customer, newest first."""
     return newest(PaymentMethod.objects.filter(customer_id=customer_id), None)

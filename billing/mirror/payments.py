@@ -6,10 +6,53 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from django.db import models
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from djstripe.models import Charge, Dispute, Invoice, Refund
 
 from billing.mirror.tables import id_of, newest, one
+from billing.one_look import read_once
 from billing.stripe_api import StripeObject
+
+
+def revenue_of(customer_id: str) -> dict[str, int]:
+    """What a customer paid so far less what went back, in minor units by currency; one query.
+
+    What was paid by card or outside Stripe counts; refunds count against it from the moment they are asked for,
+    disputes once they are lost.
+    """
+    charges = Charge.objects.filter(customer_id=customer_id, stripe_data__status="succeeded")
+    outside = Invoice.objects.filter(customer_id=customer_id, stripe_data__amount_paid_off_stripe__gt=0)
+    lost = Dispute.objects.filter(charge__customer_id=customer_id, stripe_data__status="lost")
+    summed: dict[str, int] = {}
+    parts = _sum(charges, "amount_captured", 1).union(
+        _sum(charges, "amount_refunded", -1),
+        _sum(outside, "amount_paid_off_stripe", 1),
+        _sum(lost, "amount", -1),
+        all=True,
+    )
+    for currency, total in parts:
+        summed[currency] = summed.get(currency, 0) + (total or 0)
+    return {currency: total for currency, total in summed.items() if total}
+
+
+def _sum(rows: models.QuerySet[Any], name: str, sign: int) -> models.QuerySet[Any, Any]:
+    amount = Cast(KT(f"stripe_data__{name}"), models.BigIntegerField())
+    return (
+        rows.order_by()
+        .values_list(KT("stripe_data__currency"))
+        .annotate(total=models.Sum(amount) * models.Value(sign))
+    )
+
+
+def count_invoices_of(customer_id: str) -> int:
+    """How many invoices of a customer there are."""
+    return Invoice.objects.filter(customer_id=customer_id).count()
+
+
+def invoice_of(customer_id: str, invoice_id: str) -> StripeObject | None:
+    """One invoice, or None where this customer has none of that id."""
+    return one(Invoice.objects.filter(customer_id=customer_id, id=invoice_id))
 
 
 def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -17,6 +60,7 @@ def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject
     return newest(Invoice.objects.filter(customer_id=customer_id), limit)
 
 
+@read_once
 def open_invoices_of(customer_id: str) -> list[StripeObject]:
     """Invoices of a customer that are to be paid, newest first."""
     return newest(Invoice.objects.filter(customer_id=customer_id, stripe_data__status="open"), None)
@@ -92,9 +136,27 @@ def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]
     return newest(Charge.objects.filter(customer_id=customer_id), limit)
 
 
+@read_once
 def refunds_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Refunds of a customer's charges, newest first."""
     return newest(Refund.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def refunds_of_charges(charge_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
+    """Refunds by the charge they give back, newest first, in one query."""
+    return _by_charge(Refund, charge_ids)
+
+
+def disputes_of_charges(charge_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
+    """Disputes by the charge they are about, newest first, in one query."""
+    return _by_charge(Dispute, charge_ids)
+
+
+def _by_charge(model: type[Refund | Dispute], charge_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
+    found: dict[str, list[StripeObject]] = {}
+    for each in newest(model.objects.filter(charge_id__in=list(charge_ids)), None):
+        found.setdefault(id_of(each["charge"]) or "", []).append(each)
+    return found
 
 
 def charges_with_refunds(customer_id: str) -> set[str]:
@@ -102,6 +164,7 @@ def charges_with_refunds(customer_id: str) -> set[str]:
     return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
 
 
+@read_once
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
