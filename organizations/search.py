@@ -1,4 +1,4 @@
-"""Finding organizations by a scrap of what somebody remembers: their name, an e-mail, a member's e-mail, misspelt or not.
+"""Finding organizations by a scrap somebody remembers: their name, an e-mail, a member's e-mail, misspelt or not.
 
 Every arm of the search is bounded and served by an index (trigrams of the upper case), so that a short or common scrap
 costs no more in a large table than in a small one.
@@ -23,7 +23,7 @@ _ENOUGH = 20
 """With fewer found by what was typed, what sounds like it is looked for too."""
 
 # PostgreSQL's default is 0.6, which forgives one slip in a long word and none in a short one.
-_WORD_SIMILARITY = 0.45
+_WORD_SIMILARITY = "0.45"
 
 # How good a find is: 0 is exactly what was typed, 4 a member's e-mail with it somewhere inside.
 _AS_TYPED = """
@@ -39,7 +39,11 @@ _AS_TYPED = """
           WHERE UPPER(name::text) LIKE %(word)s LIMIT %(most)s)
         {within}
     )
-    SELECT id FROM (SELECT id, MIN(rank) AS rank FROM found GROUP BY id) AS best ORDER BY rank, id LIMIT %(most)s
+    SELECT ARRAY(
+               SELECT id FROM (SELECT id, MIN(rank) AS rank FROM found GROUP BY id) AS best
+               ORDER BY rank, id LIMIT %(most)s
+           ),
+           set_config('pg_trgm.word_similarity_threshold', %(similarity)s, false)
 """
 
 # Trigrams find no scrap of one or two letters in the middle of a word, so those are looked for at the beginnings only.
@@ -86,11 +90,12 @@ def find_organizations(term: str) -> list[int]:
                 "word": f"% {literal}%",
                 "within": f"%{literal}%",
                 "most": MOST,
+                # For the second query; in the first, because it costs no trip of its own there.
+                "similarity": _WORD_SIMILARITY,
             },
         )
-        found = [key for (key,) in cursor.fetchall()]
+        found = list(cursor.fetchone()[0])
         if len(found) < _ENOUGH and len(term) > 2:
-            cursor.execute("SELECT set_config('pg_trgm.word_similarity_threshold', %s, false)", [str(_WORD_SIMILARITY)])
             cursor.execute(_ALIKE, {"term": term, "most": MOST, "enough": _ENOUGH})
             found += [key for (key,) in cursor.fetchall() if key not in found]
     return found

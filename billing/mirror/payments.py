@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from django.db import models
+from django.db.models import OuterRef, Subquery
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, JSONObject
 from djstripe.models import Charge, Dispute, Invoice, Refund
 
 from billing.mirror.tables import id_of, newest, one
@@ -58,6 +59,13 @@ def invoice_of(customer_id: str, invoice_id: str) -> StripeObject | None:
 def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Invoices of a customer, newest first."""
     return newest(Invoice.objects.filter(customer_id=customer_id), limit)
+
+
+def newest_invoice(customer: OuterRef) -> Subquery:
+    """Of the newest invoice of the customer whose id another query has there: what a list tells of it, or NULL."""
+    invoices = Invoice.objects.filter(customer_id=customer).exclude(stripe_data__status="draft")
+    told = {name: KT(f"stripe_data__{name}") for name in ("id", "status", "total", "currency")}
+    return Subquery(invoices.order_by("-created", "-djstripe_id").values(told=JSONObject(**told))[:1])
 
 
 @read_once

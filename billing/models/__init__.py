@@ -5,6 +5,7 @@ Amounts are minor units of the row's ISO currency. Times are aware UTC.
 
 from billing.models.alerts import Alert
 from billing.models.bulk import BulkJob, BulkRow
+from billing.models.figures import StoredFigures
 from billing.models.inbox import CallBudget, CustomerSync
 from billing.models.ledger import EventPayload, OperationStep, SubscriptionEvent
 from billing.models.reconciliation import (
@@ -26,5 +27,6 @@ __all__ = [
     "OrganizationCheck",
     "ReconciliationRun",
     "ReconciliationSlice",
+    "StoredFigures",
     "SubscriptionEvent",
 ]

@@ -280,7 +280,7 @@ class Discrepancy(models.Model):
 
 
 class OrganizationCheck(models.Model):
-    """When an organization was last compared with Stripe, and what its columns were to be by then.
+    """When an organization was last compared with Stripe, and what its columns were by then.
 
     While neither they nor what the mirror holds have changed since, there is nothing new to compare.
     """
@@ -294,7 +294,7 @@ class OrganizationCheck(models.Model):
         default=False,
         help_text=_("Whether the mirror was changed since by a run, and not by the customer's sync."),
     )
-    expected = models.JSONField(default=dict, help_text=_("The organization's columns as Stripe has them."))
+    digest = models.CharField(max_length=32, help_text=_("Of the organization's columns as they were then."))
 
     class Meta:
         verbose_name = _("check of an organization")

@@ -1,0 +1,110 @@
+"""Filters of our lists that the theme has not: spans of dates and numbers, with labels and words for a slip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.contrib.admin import ListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+
+class SpanFilter(ListFilter):
+    """From … to …, both included, either left open. A subclass says which column, and what may be typed."""
+
+    template = "adminops/filter_span.html"
+    parameter_name: ClassVar[str]
+    input_type: ClassVar[str]
+    unit: ClassVar[str | Promise] = ""
+    """What the numbers count, said beside them where it is not plain."""
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        for name in self.expected_parameters():
+            if name in params:
+                value = params.pop(name)
+                text = str(value[-1] if isinstance(value, list) else value).strip()
+                if text:
+                    self.used_parameters[name] = text
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str]:
+        return [f"{self.parameter_name}_from", f"{self.parameter_name}_to"]
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+        for name, label in zip(self.expected_parameters(), (_("From"), _("To")), strict=True):
+            yield {"name": name, "label": label, "value": self.used_parameters.get(name, "")}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        for name, narrow in zip(self.expected_parameters(), (self.begin, self.end), strict=True):
+            if name in self.used_parameters:
+                try:
+                    queryset = narrow(queryset, self.parse(self.used_parameters[name]))
+                except ValueError:
+                    self._say_once(request, self.used_parameters[name])
+        return queryset
+
+    def _say_once(self, request: HttpRequest, text: str) -> None:
+        words = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.") % {
+            "text": text[:40],
+            "filter": self.title,
+        }
+        messages.warning(request, words)
+
+    def parse(self, text: str) -> Any:
+        """The value that was typed. ValueError where it is none."""
+        raise NotImplementedError
+
+    def begin(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        """Those at `value` and above."""
+        return queryset.filter(**{f"{self.parameter_name}__gte": value})
+
+    def end(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        """Those at `value` and below."""
+        return queryset.filter(**{f"{self.parameter_name}__lte": value})
+
+
+class DateSpanFilter(SpanFilter):
+    """Days in our own time zone; the last one is included to its end."""
+
+    input_type = "date"
+
+    def parse(self, text: str) -> date:
+        day = parse_date(text)
+        if day is None or day.year < 1970:
+            raise ValueError(text)
+        return day
+
+    def begin(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
+        return queryset.filter(**{f"{self.parameter_name}__gte": _midnight(value)})
+
+    def end(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
+        try:
+            following = value + timedelta(days=1)
+        except OverflowError:
+            raise ValueError(value) from None
+        return queryset.filter(**{f"{self.parameter_name}__lt": _midnight(following)})
+
+
+class NumberSpanFilter(SpanFilter):
+    """Whole numbers."""
+
+    input_type = "number"
+
+    def parse(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise ValueError(text)
+        return int(text)
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))

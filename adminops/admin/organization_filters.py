@@ -1,0 +1,228 @@
+"""What the list of customers can be narrowed by. Each has an index of its own, or narrows what another one found."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
+
+from adminops.admin.filters import DateSpanFilter, NumberSpanFilter
+from billing.models import Discrepancy
+from billing.money import THREE_DECIMAL, ZERO_DECIMAL
+from organizations.models import Hold, Membership, SubscriptionStatus
+
+SOON = timedelta(days=14)
+
+
+class AccessFilter(RadioFilter):
+    """May members come in, and if not, for which kind of hold."""
+
+    title = _("access")
+    parameter_name = "access"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        held_for = [
+            (kind.value, _("Suspended: %(kind)s") % {"kind": kind.label.lower()}) for kind in Hold.Kind
+        ]
+        return [("active", _("Active")), ("suspended", _("Suspended")), *held_for]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        value = self.value()
+        if value == "active":
+            return queryset.not_suspended()
+        if value == "suspended":
+            return queryset.suspended()
+        if value in Hold.Kind.values:
+            return queryset.filter(
+                pk__in=Hold.objects.open().filter(kind=value).order_by().values("organization_id")
+            )
+        return queryset
+
+
+class PayingFilter(RadioFilter):
+    """Live subscriptions that bill, or nothing that does."""
+
+    title = _("paying")
+    parameter_name = "paying"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Paying")), ("no", _("Not paying"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == "yes":
+            return queryset.paying()
+        return queryset.exclude(pk__in=queryset.paying().values("pk")) if self.value() == "no" else queryset
+
+
+class SoonFilter(RadioFilter):
+    """What ends by itself: a trial within two weeks, a subscription that is set to."""
+
+    title = _("ends soon")
+    parameter_name = "cancels"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("soon", _("Set to end")), ("trial", _("Trial ends within 14 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == "soon":
+            return queryset.cancels_soon()
+        if self.value() == "trial":
+            return queryset.filter(
+                subscription_status=SubscriptionStatus.TRIALING, trial_end__lt=timezone.now() + SOON
+            )
+        return queryset
+
+
+class OverdueFilter(RadioFilter):
+    """For how long something is owed."""
+
+    title = _("past due")
+    parameter_name = "overdue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("0", _("At all")),
+            ("7", _("For 7 days and more")),
+            ("14", _("For 14 days and more")),
+            ("30", _("For 30 days and more")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() not in {"0", "7", "14", "30"}:
+            return queryset
+        return queryset.filter(billing_issue_since__lte=timezone.now() - timedelta(days=int(self.value())))
+
+
+class DriftFilter(RadioFilter):
+    """Whether what we hold differs from what Stripe says."""
+
+    title = _("compared with Stripe")
+    parameter_name = "drift"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Differs"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() != "yes":
+            return queryset
+        return queryset.filter(pk__in=Discrepancy.objects.open().order_by().values("organization_id"))
+
+
+class RoleFilter(RadioFilter):
+    """Organizations that have, or lack, an active member of a role."""
+
+    title = _("members")
+    parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        having = [
+            (role.value, _("With a member who is: %(role)s") % {"role": role.label.lower()})
+            for role in Membership.Role
+        ]
+        return [*having, ("ownerless", _("Without an owner"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        value = self.value()
+        if value == "ownerless":
+            return queryset.exclude(_has_role(Membership.Role.OWNER))
+        return queryset.filter(_has_role(value)) if value in Membership.Role.values else queryset
+
+
+def _has_role(role: str) -> Exists:
+    active = Membership.objects.filter(status=Membership.Status.ACTIVE, role=role)
+    return Exists(active.filter(organization=OuterRef("pk")))
+
+
+class PlanFilter(TextFilter):
+    """A part of the plan's name. Typed rather than listed: listing would read the whole table."""
+
+    title = _("plan")
+    parameter_name = "plan"
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        value = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(plan__icontains=value) if value else queryset
+
+
+class CurrencyFilter(TextFilter):
+    """A currency by its ISO code."""
+
+    title = _("currency (USD, EUR, …)")
+    parameter_name = "currency"
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        value = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(currency=value.lower()) if value else queryset
+
+
+class MrrFilter(NumberSpanFilter):
+    """MRR in whole units of each customer's own currency: 100 means $100, €100 and ¥100."""
+
+    title = _("MRR")
+    parameter_name = "mrr"
+    unit = _("whole units of its own currency")
+
+    def begin(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
+        return queryset.filter(mrr__gte=_minor_units(value))
+
+    def end(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
+        return queryset.filter(mrr__lte=_minor_units(value))
+
+
+def _minor_units(value: int) -> Case:
+    return Case(
+        When(currency__in=sorted(ZERO_DECIMAL), then=Value(value)),
+        When(currency__in=sorted(THREE_DECIMAL), then=Value(1000 * value)),
+        default=Value(100 * value),
+    )
+
+
+class SeatsFilter(NumberSpanFilter):
+    """Seats that are paid for."""
+
+    title = _("seats")
+    parameter_name = "seats"
+
+
+class CreatedFilter(DateSpanFilter):
+    """Since when they are customers."""
+
+    title = _("customer since")
+    parameter_name = "created_at"
+
+
+class PeriodEndFilter(DateSpanFilter):
+    """When the paid period ends."""
+
+    title = _("period end")
+    parameter_name = "current_period_end"
+
+
+class ActivityFilter(DateSpanFilter):
+    """When a member was last seen."""
+
+    title = _("last activity")
+    parameter_name = "last_activity_at"
+
+
+ORGANIZATION_FILTERS = (
+    AccessFilter,
+    ("subscription_status", ChoicesRadioFilter),
+    PayingFilter,
+    OverdueFilter,
+    SoonFilter,
+    DriftFilter,
+    PlanFilter,
+    CurrencyFilter,
+    MrrFilter,
+    SeatsFilter,
+    CreatedFilter,
+    PeriodEndFilter,
+    ActivityFilter,
+    RoleFilter,
+)

@@ -1,0 +1,128 @@
+"""Figures over many organizations: what a list adds up to. Money is never added across currencies.
+
+Adding up costs what is added up, so lists do it for no more than they count; what is more than that is read from
+figures that a job keeps fresh (`store_figures`), and shown with their age.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db.models import Count, IntegerField, Q, QuerySet, Subquery, Sum
+from django.utils import timezone
+
+from billing.models import Discrepancy, StoredFigures, SubscriptionEvent
+from organizations.models import Membership, Organization
+from organizations.querysets import PAYING_STATUSES
+
+ALL_ORGANIZATIONS = "organizations"
+
+
+@dataclass(frozen=True)
+class InCurrency:
+    """What the organizations of one currency come to; amounts in its minor units."""
+
+    currency: str
+    mrr: int
+    overdue: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What some organizations come to."""
+
+    organizations: int
+    suspended: int
+    members: int
+    """Active ones: those who occupy a seat."""
+    paying: int
+    past_due: int
+    differing: int
+    failed_events: int
+    """Events of theirs that failed or wait for a person."""
+    money: tuple[InCurrency, ...]
+    """The currencies with the most organizations first."""
+
+    @property
+    def active(self) -> int:
+        """Those that no hold keeps out."""
+        return self.organizations - self.suspended
+
+
+class _CountOf(Subquery):
+    """How many rows a query has, as a value within another query."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+
+def figures_of(organizations: QuerySet[Organization]) -> Figures:
+    """What these organizations come to, in one query."""
+    listed = organizations.order_by().values("pk")
+    by_currency: Any = (
+        organizations.order_by()
+        .values("currency")
+        .annotate(
+            count=Count("pk"),
+            paying_count=Count("pk", filter=Q(subscription_status__in=PAYING_STATUSES)),
+            past_due_count=Count("pk", filter=Q(billing_issue_since__isnull=False)),
+            mrr_sum=Sum("mrr"),
+            overdue_sum=Sum("amount_overdue"),
+            suspended_count=_CountOf(
+                Organization.objects.suspended().filter(pk__in=listed).order_by().values("pk")
+            ),
+            member_count=_CountOf(
+                Membership.objects.filter(status=Membership.Status.ACTIVE, organization__in=listed)
+                .order_by()
+                .values("pk")
+            ),
+            differing_count=_CountOf(
+                Discrepancy.objects.open()
+                .filter(organization__in=listed)
+                .order_by()
+                .values("organization_id")
+                .distinct()
+            ),
+            failed_count=_CountOf(
+                SubscriptionEvent.objects.filter(state__in=("failed", "parked"), organization__in=listed)
+                .order_by()
+                .values("pk")
+            ),
+        )
+        .order_by("-count", "currency")
+    )
+    rows = list(by_currency)
+    once = rows[0] if rows else {}
+    return Figures(
+        organizations=sum(row["count"] for row in rows),
+        suspended=once.get("suspended_count", 0),
+        members=once.get("member_count", 0),
+        paying=sum(row["paying_count"] for row in rows),
+        past_due=sum(row["past_due_count"] for row in rows),
+        differing=once.get("differing_count", 0),
+        failed_events=once.get("failed_count", 0),
+        money=tuple(
+            InCurrency(row["currency"], int(row["mrr_sum"]), int(row["overdue_sum"]))
+            for row in rows
+            if row["currency"]
+        ),
+    )
+
+
+def store_figures() -> None:
+    """Add up all organizations, for the pages that may not take the time."""
+    figures = figures_of(Organization.objects.all())
+    StoredFigures.objects.update_or_create(
+        name=ALL_ORGANIZATIONS, defaults={"value": asdict(figures), "computed_at": timezone.now()}
+    )
+
+
+def stored_figures() -> tuple[Figures, datetime.datetime] | None:
+    """What all organizations came to, and when that was added up; None where it never was."""
+    stored = StoredFigures.objects.filter(name=ALL_ORGANIZATIONS).first()
+    if stored is None:
+        return None
+    money = tuple(InCurrency(**each) for each in stored.value["money"])
+    return Figures(**{**stored.value, "money": money}), stored.computed_at
