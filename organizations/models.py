@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Now, Upper
 from django.utils.translation import gettext_lazy as _
 
+from organizations.access.tokens import AccessToken  # noqa: F401  (a model too, in a module of its own)
 from organizations.querysets import ENDED_STATUSES, HoldQuerySet, OrganizationQuerySet
 
 

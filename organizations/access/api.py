@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 from organizations.access.activity import note_activity, touch
 from organizations.access.decision import Access
 from organizations.access.reading import Ambiguous, find_access
-from organizations.access.tokens import AccessToken, authenticate
+from organizations.access.tokens import authenticate
 
 
 @require_GET
@@ -24,7 +24,7 @@ def access_api(request: HttpRequest) -> HttpResponse:
         response = _refuse(401, _("This needs a valid access token: Authorization: Bearer access_…"))
         response.headers["WWW-Authenticate"] = 'Bearer realm="access"'
         return response
-    touch(AccessToken, token.pk, "last_used_at")
+    touch(token, "last_used_at")
     organization, user = request.GET.get("organization", ""), request.GET.get("user", "")
     if not organization or not user:
         return _refuse(400, _("Say which organization and which user: ?organization=…&user=…"))

@@ -182,13 +182,21 @@ class Access:
     @property
     def owner_can_pay(self) -> bool:
         """Whether this is an owner whom a payment, or another card, would help."""
-        membership = self.membership
-        return (
-            membership is not None
-            and membership.role == Membership.Role.OWNER
-            and membership.status == Membership.Status.ACTIVE
-            and self.reason in _FOR_NON_PAYMENT
-        )
+        return self._is_about_paying and self._is_owner
+
+    @property
+    def asks_an_owner(self) -> bool:
+        """Whether this is a member who can only ask an owner to pay."""
+        return self._is_about_paying and not self._is_owner
+
+    @property
+    def _is_about_paying(self) -> bool:
+        """A suspended member hears of the payment first, but has nothing to do with it."""
+        return self.reason in _FOR_NON_PAYMENT and self.steps[-1].passed
+
+    @property
+    def _is_owner(self) -> bool:
+        return self.membership is not None and self.membership.role == Membership.Role.OWNER
 
 
 def decide(organization: Organization, membership: Membership | None, holds: Sequence[Hold]) -> Access:
@@ -242,4 +250,3 @@ def _until(organization: Organization, holds: Sequence[Hold], no: list[Reason]) 
     ends = [hold.ends_at for hold in holds if hold.ends_at]
     only_held = len(no) == 1 and bool(holds)
     return max(ends) if only_held and len(ends) == len(holds) else None
-
