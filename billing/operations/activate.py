@@ -25,6 +25,7 @@ from billing.operations.base import (
     Preview,
     Settlement,
     Step,
+    Told,
     Trace,
 )
 from billing.operations.collection import (
@@ -196,10 +197,25 @@ class ActivateOrganization(_Resuming, StandingOperation[ActivateChoices, Activat
 
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Which holds were lifted, who remains, and what Stripe bills again."""
+        billing = list(filter(None, [_billing_in_words(event)]))
         return Settlement(
-            message=" ".join(filter(None, [_lifted_in_words(event), _billing_in_words(event)])),
-            after={"holds": [hold["kind"] for hold in (event.plan or {})["remaining"]]},
+            message=" ".join([_lifted_in_words(event), *billing]),
+            after={"holds": [hold["kind"] for hold in (event.plan or {})["remaining"]], "outcome": billing},
         )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Which holds, who has access again, and whether Stripe bills."""
+        plan, after = event.plan or {}, event.after or {}
+        done = ngettext(
+            "lifted a hold (%(kinds)s)", "lifted %(n)d holds (%(kinds)s)", len(plan["lifted"])
+        ) % {"n": len(plan["lifted"]), "kinds": _kinds(plan["lifted"])}
+        if plan["remaining"]:
+            access = _("access stays closed by: %(holds)s") % {"holds": _kinds(plan["remaining"])}
+        else:
+            access = ngettext(
+                "%(n)d member has access again", "%(n)d members have access again", plan["members"]
+            ) % {"n": plan["members"]}
+        return Told(done, (access, *after.get("outcome", ())))
 
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """Access is open; that Stripe does not bill is for a person."""

@@ -121,6 +121,16 @@ class Settlement:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What was done, retold to whoever reads the ledger a year later."""
+
+    done: str
+    """As it follows the name of whoever did it: "changed seats 8 → 12"."""
+    further: tuple[str, ...] = ()
+    """What else they ask, a few words each: money, what the customer said, what else it changed."""
+
+
+@dataclass(frozen=True)
 class Trace:
     """What was found at Stripe of a step whose answer we do not have."""
 
@@ -224,3 +234,12 @@ class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](Course)
             "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
             " within a minute; do not repeat it. This page will say."
         )
+
+    # -- ever after -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """What a row that ended well says, from its own columns and with no query.
+
+        Raises KeyError, TypeError or ValueError for a row that an earlier version wrote otherwise.
+        """

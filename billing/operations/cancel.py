@@ -15,8 +15,14 @@ from billing.errors import ObjectMissing, StripeError
 from billing.inbox import EVERYTHING
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Failure, Intent, Settlement, Step, Trace
-from billing.operations.cancel_preview import CancelChoices, CancelPreview, When, preview_cancellation
+from billing.operations.base import Failure, Intent, Settlement, Step, Told, Trace
+from billing.operations.cancel_preview import (
+    CancelChoices,
+    CancelPreview,
+    Feedback,
+    When,
+    preview_cancellation,
+)
 from billing.operations.subscription import (
     SubscriptionOperation,
     confirmed,
@@ -126,6 +132,7 @@ class CancelSubscription(SubscriptionOperation[CancelChoices, CancelPreview]):
             if invoice:
                 said.append(_outcome(invoice))
                 after["final_invoice"] = invoice["id"]
+                after["final_invoice_status"] = invoice["status"]
                 columns |= {"amount": invoice["total"], "stripe_invoice_id": invoice["id"]}
             elif plan["credited"]:
                 said.append(_("The credit for unused time waits at Stripe for an invoice."))
@@ -141,6 +148,31 @@ class CancelSubscription(SubscriptionOperation[CancelChoices, CancelPreview]):
             )
         said.append(confirmed())
         return Settlement(message=" ".join(said), after=after, columns=columns)
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """When it ends, what the customer said, and the money: credited, invoiced, still owed."""
+        plan, after = event.plan or {}, event.after or {}
+        is_now = plan["when"] == When.NOW
+        end = from_unix(after.get("cancel_at"))
+        done = _("cancelled the subscription at once")
+        if not is_now:
+            done = _("set the subscription to end on %(date)s") % {"date": date_in_words(end) if end else "?"}
+        further = (
+            [_said(plan["choices"]), *_money(event, plan, after)] if is_now else [_said(plan["choices"])]
+        )
+        owed: dict[str, int] = {}
+        for each in plan["unpaid"]:
+            owed[each["currency"]] = owed.get(each["currency"], 0) + each["amount"]
+        further += [
+            _("%(sum)s of earlier invoices still owed") % {"sum": format_money(amount, currency)}
+            for currency, amount in owed.items()
+            if amount
+        ]
+        if plan["planned_seats"]:
+            further.append(
+                _("the planned change to %(seats)s seats was withdrawn") % {"seats": plan["planned_seats"]}
+            )
+        return Told(done, tuple(filter(None, further)))
 
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """A release without the cancellation leaves planned seats withdrawn, which somebody must decide about."""
@@ -171,6 +203,37 @@ def _mark(event: SubscriptionEvent) -> str:
 def _told(feedback: str, comment: str) -> dict[str, str]:
     """What the customer said, where something was said."""
     return {name: text for name, text in (("feedback", feedback), ("comment", comment)) if text}
+
+
+def _said(choices: dict[str, Any]) -> str:
+    """What the customer said, for the ledger; empty where nothing."""
+    feedback, comment = choices["feedback"], choices["comment"]
+    words = {"feedback": Feedback(feedback).label.lower() if feedback else "", "comment": comment}
+    if feedback and comment:
+        return _("the customer said: %(feedback)s, “%(comment)s”") % words
+    if feedback:
+        return _("the customer said: %(feedback)s") % words
+    return _("the customer said: “%(comment)s”") % words if comment else ""
+
+
+def _money(event: SubscriptionEvent, plan: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What an end at once credited and invoiced."""
+    said = []
+    if plan["credited"]:
+        said.append(
+            _("%(sum)s credited for unused time") % {"sum": format_money(-plan["credited"], plan["currency"])}
+        )
+    elif not plan["choices"]["prorate"]:
+        said.append(_("nothing credited for unused time"))
+    if after.get("final_invoice") and event.amount is not None:
+        words = {"sum": format_money(abs(event.amount), plan["currency"])}
+        if event.amount < 0:
+            said.append(_("final invoice: %(sum)s to the customer's balance") % words)
+        elif after.get("final_invoice_status") == "open":
+            said.append(_("final invoice of %(sum)s still owed") % words)
+        else:
+            said.append(_("final invoice of %(sum)s") % words)
+    return said
 
 
 def _is_ended_by(subscription: StripeObject, event: SubscriptionEvent) -> bool:

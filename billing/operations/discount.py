@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 from billing import mirror, stripe_api
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Intent, Settlement, Step, Trace
+from billing.operations.base import Intent, Settlement, Step, Told, Trace
 from billing.operations.coupons import Reduction
 from billing.operations.discount_preview import (
     ApplyChoices,
@@ -68,6 +68,14 @@ class DiscountOperation[ChoicesT: SubscriptionChoices, PreviewT: DiscountPreview
             }
         return Settlement(message=message, after={"recurring": after})
 
+    def with_recurring(self, event: SubscriptionEvent, done: str) -> Told:
+        """What was done, with what each period costs since."""
+        plan = event.plan or {}
+        if plan["recurring_after"] is None:
+            return Told(done)
+        each = format_money(plan["recurring_after"], plan["currency"])
+        return Told(done, (_("each period costs %(sum)s from then on") % {"sum": each},))
+
 
 class ApplyDiscount(DiscountOperation[ApplyChoices, ApplyPreview]):
     """Put a coupon on a subscription."""
@@ -97,6 +105,13 @@ class ApplyDiscount(DiscountOperation[ApplyChoices, ApplyPreview]):
         return self.settled(
             event,
             _("Coupon “%(name)s” applied: %(off)s.") % {"name": reduction.name, "off": reduction},
+        )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Which coupon, and what it takes off."""
+        reduction = Reduction(**(event.plan or {})["reduction"])
+        return self.with_recurring(
+            event, _("applied the coupon “%(name)s”: %(off)s") % {"name": reduction.name, "off": reduction}
         )
 
 
@@ -152,6 +167,15 @@ class RemoveDiscount(DiscountOperation[RemoveChoices, RemovePreview]):
         return self.settled(
             event,
             _("Coupon “%(name)s” removed: no longer %(off)s.") % {"name": reduction.name, "off": reduction},
+        )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Which coupon, and what it took off."""
+        reduction = Reduction(**(event.plan or {})["removed"]["reduction"])
+        return self.with_recurring(
+            event,
+            _("removed the coupon “%(name)s”: no longer %(off)s")
+            % {"name": reduction.name, "off": reduction},
         )
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:

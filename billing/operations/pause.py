@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from billing.errors import OperationRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Intent, Settlement, Step, Trace
+from billing.operations.base import Intent, Settlement, Step, Told, Trace
 from billing.operations.collection import (
     Behavior,
     Due,
@@ -173,6 +173,11 @@ class PauseCollection(_CollectionOperation[PauseChoices, PausePreview]):
             columns={"status": answers[0]["status"]},
         )
 
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """What becomes of invoices, and until when."""
+        plan, after = event.plan or {}, event.after or {}
+        return Told(_("paused collection"), (pause_in_words(after["pause_collection"] or plan),))
+
 
 class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview]):
     """Collect again, whoever paused."""
@@ -226,7 +231,7 @@ class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview])
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Stripe collects again; what holds say about billing stays so while they stop it elsewhere."""
         plan = event.plan or {}
-        said = [_("Collection resumed.")]
+        said = []
         if plan["is_of_suspension"] and event.organization:
             stopped = [each for each in answers[1]["data"] if is_paused_by_suspension(each)]
             if stopped:
@@ -253,10 +258,16 @@ class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview])
                 }
             )
         return Settlement(
-            message=" ".join([*said, confirmed()]),
-            after={"pause_collection": answers[0].get("pause_collection")},
+            message=" ".join([_("Collection resumed."), *said, confirmed()]),
+            after={"pause_collection": answers[0].get("pause_collection"), "outcome": said},
             columns={"status": answers[0]["status"]},
         )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Whose pause it was, and what waits still."""
+        plan, after = event.plan or {}, event.after or {}
+        whose = [_("it was paused by %(who)s") % {"who": plan["paused_by"]}] if plan["paused_by"] else []
+        return Told(_("resumed collection"), (*whose, *after.get("outcome", ())))
 
 
 def _columns(preview: SubscriptionPreview) -> dict[str, Any]:

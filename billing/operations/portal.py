@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from billing import stripe_api
 from billing.errors import ObjectMissing, OperationRefused, StripeRefused
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Choices, Intent, Operation, Preview, Settlement, Step, Trace
+from billing.operations.base import Choices, Intent, Operation, Preview, Settlement, Step, Told, Trace
 from billing.operations.intent import in_progress
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -96,6 +96,10 @@ class CreatePortalSession(Operation[Organization, Choices, PortalPreview]):
             % {"who": event.actor_label},
             after={"session": answers[0]["id"]},
         )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """That it was made; where it led is kept nowhere."""
+        return Told(_("made a link to Stripe's customer portal"))
 
     def remember(self, answer: StripeObject) -> StripeObject:
         """Whoever has the link is let in as the customer, so the ledger does not keep it."""

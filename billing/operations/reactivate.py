@@ -9,13 +9,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
 from billing.inbox import EVERYTHING
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Intent, Settlement, Step, Trace
+from billing.operations.base import Intent, Settlement, Step, Told, Trace
 from billing.operations.intent import in_progress
 from billing.operations.reactivate_preview import (
     How,
@@ -140,6 +140,27 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
                 "date": date_in_words(from_unix(ends) or timezone.now())
             }
         return Settlement(message=f"{said} {confirmed()}", after=after, columns=columns)
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """What goes on, or what was begun and invoiced."""
+        plan = event.plan or {}
+        if plan["how"] != How.NEW:
+            return Told(_("undid the cancellation of the subscription"))
+        words = {"plan": plan["plan"], "seats": plan["seats"]}
+        done = _("began a new subscription (%(plan)s)") % words
+        if plan["seats"] is not None:
+            done = (
+                ngettext(
+                    "began a new subscription (%(plan)s, %(seats)s seat)",
+                    "began a new subscription (%(plan)s, %(seats)s seats)",
+                    plan["seats"],
+                )
+                % words
+            )
+        invoiced = _("first invoice of %(sum)s") % {
+            "sum": format_money(event.amount or 0, event.currency or "")
+        }
+        return Told(done, (invoiced,))
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """A new subscription has an invoice and a charge."""

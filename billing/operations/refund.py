@@ -19,7 +19,7 @@ from billing import authority, mirror, stripe_api
 from billing.errors import StripeError, StripeRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
-from billing.operations.base import Failure, Intent, Operation, Settlement, Step, Trace
+from billing.operations.base import Failure, Intent, Operation, Settlement, Step, Told, Trace
 from billing.operations.failed_refunds import failure_in_words
 from billing.operations.refund_account import GONE_WRONG, TAKE_BACK, Payment, read_account
 from billing.operations.refund_preview import (
@@ -154,6 +154,28 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
             },
         )
 
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """How much of which invoice went where, and what Stripe was told as the reason."""
+        plan, after = event.plan or {}, event.after or {}
+        further = []
+        if event.stripe_refund_id:
+            done = _("refunded %(amount)s of invoice %(number)s to the card %(card)s") % _words(event)
+            if event.status == "requires_action":
+                further.append(_("Stripe asked the customer where the money shall go"))
+            elif event.status != "succeeded":
+                further.append(_("the bank had not confirmed it when it was made"))
+        else:
+            done = _("credited %(amount)s of invoice %(number)s to the customer's balance") % _words(event)
+        if plan["stripe_reason"]:
+            label = StripeReason(plan["stripe_reason"]).label
+            further.append(_("reason given to Stripe: %(reason)s") % {"reason": label.lower()})
+        if after["taken_back"]:
+            further.append(
+                _("%(sum)s taken off the balance again, given back twice")
+                % {"sum": format_money(after["taken_back"], event.currency or "")}
+            )
+        return Told(done, tuple(further))
+
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """A refund that did not go through gave nothing; a second step that failed wants a person."""
         if done and (done[0].answer or {}).get("status") in GONE_WRONG:
@@ -212,14 +234,19 @@ def _money(event: SubscriptionEvent) -> str:
     return format_money(event.amount or 0, event.currency or "")
 
 
-def _refunded(event: SubscriptionEvent, refund: StripeObject) -> str:
-    payment = (event.plan or {})["payment"]
-    words = {
+def _words(event: SubscriptionEvent) -> dict[str, str]:
+    """How much, of which invoice, and to which card where it was one."""
+    plan = event.plan or {}
+    payment = plan["payment"] or {"last4": "", "card": ""}
+    return {
         "amount": _money(event),
-        "number": (event.plan or {})["number"],
+        "number": plan["number"],
         "card": f"•••• {payment['last4']}" if payment["last4"] else payment["card"],
-        "time": formats.time_format(timezone.localtime(), "H:i:s"),
     }
+
+
+def _refunded(event: SubscriptionEvent, refund: StripeObject) -> str:
+    words = {**_words(event), "time": formats.time_format(timezone.localtime(), "H:i:s")}
     if refund["status"] == "succeeded":
         return (
             _("%(amount)s of invoice %(number)s refunded to the card %(card)s. Stripe confirmed at %(time)s.")
@@ -247,7 +274,6 @@ def _credited(event: SubscriptionEvent) -> str:
         "%(amount)s of invoice %(number)s credited to the customer's balance, for the next invoices."
         " Stripe confirmed at %(time)s."
     ) % {
-        "amount": _money(event),
-        "number": (event.plan or {})["number"],
+        **_words(event),
         "time": formats.time_format(timezone.localtime(), "H:i:s"),
     }

@@ -10,10 +10,11 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.difference_words import told_differences
 from billing.differences import Differences, compare
 from billing.errors import ObjectMissing, OperationRefused
 from billing.models import SubscriptionEvent
-from billing.operations.base import Choices, Intent, Operation, Preview, Settlement
+from billing.operations.base import Choices, Intent, Operation, Preview, Settlement, Told
 from billing.operations.intent import in_progress
 from billing.operations.resync import read_again
 from billing.reading import read_object
@@ -121,6 +122,19 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
             # Nobody knew whose charge it is; the sync of the charge hands the event over to its customer's.
             request_sync(plan["sync_key"], plan["objects"])
         return Settlement(message=read_again(plan["number"]))
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Which objects were read again, what of them Stripe did not know, and what differed."""
+        plan = event.plan or {}
+        missing = (
+            [_("Stripe does not know %(ids)s any more") % {"ids": ", ".join(plan["missing"])}]
+            if plan["missing"]
+            else []
+        )
+        return Told(
+            _("processed an event of Stripe's again (%(ids)s)") % {"ids": ", ".join(plan["objects"])},
+            (*missing, *told_differences(plan["differences"])),
+        )
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """What the event is about."""

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
+from billing.difference_words import told_differences
 from billing.differences import Differences, compare
 from billing.errors import ObjectMissing, OperationRefused
 from billing.models import SubscriptionEvent
-from billing.operations.base import Choices, Intent, Operation, Preview, Settlement
+from billing.operations.base import Choices, Intent, Operation, Preview, Settlement, Told
 from billing.operations.intent import in_progress
 from billing.reading import read_everything
 from billing.stripe_api import StripeObject
@@ -63,6 +64,12 @@ class _Resync[PreviewT: Preview](Operation[Organization, Choices, PreviewT]):
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """That it is read again, and how much differed when the person looked."""
         return Settlement(message=read_again((event.plan or {}).get("number")))
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """What differed and was corrected, where somebody looked before."""
+        return Told(
+            _("read everything from Stripe again"), told_differences((event.plan or {}).get("differences"))
+        )
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """All there is."""

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from billing import stripe_api
 from billing.errors import StripeError
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Failure, Intent, Settlement, Step, Trace
+from billing.operations.base import Failure, Intent, Settlement, Step, Told, Trace
 from billing.operations.seat_plan import (
     SeatPlanPreview,
     SeatWithdrawalPreview,
@@ -26,7 +26,7 @@ from billing.operations.seat_plan import (
     preview_withdrawal,
 )
 from billing.operations.seat_preview import SeatChoices
-from billing.operations.seats import SeatOperation
+from billing.operations.seats import SeatOperation, prorated_in_words
 from billing.operations.subscription import confirmed, fingerprint, is_marked
 from billing.schedules import digest, is_bare, phases_with, schedule_of
 from billing.stripe_api import StripeObject
@@ -128,6 +128,24 @@ class ScheduleSeats(SeatOperation[SeatPlanPreview]):
             },
         )
 
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """How many from when on, and what was planned before."""
+        plan = event.plan or {}
+        done = ngettext(
+            "planned %(seats)d seat from %(day)s on (%(before)s until then)",
+            "planned %(seats)d seats from %(day)s on (%(before)s until then)",
+            plan["seats_after"],
+        ) % {"seats": plan["seats_after"], "day": day_of(plan["at"]), "before": plan["seats_before"]}
+        further = []
+        if plan["replaced"]:
+            further.append(
+                _("replaced an earlier plan: %(plan)s")
+                % {"plan": _earlier(plan["replaced"], plan["replaced_by_whom"])}
+            )
+        if plan["prorated"]:
+            further.append(prorated_in_words(plan["proration"], plan["prorated"], plan["currency"]))
+        return Told(done, tuple(further))
+
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """A schedule that plans nothing changes nothing, and ends by itself with the period."""
         if not done:
@@ -199,6 +217,37 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
                 "What was left of an earlier plan was withdrawn; it stays at %(seats)s seats. %(confirmed)s"
             ) % {"seats": plan["seats"], "confirmed": confirmed()}
         return Settlement(message=message, after={"seats": plan["seats"], "planned": None})
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """What will not happen, and what stays."""
+        plan = event.plan or {}
+        stays = ngettext("it stays at %(n)d seat", "it stays at %(n)d seats", plan["seats"]) % {
+            "n": plan["seats"]
+        }
+        if not plan["planned"]:
+            return Told(_("withdrew what was left of an earlier plan of seats"), (stays,))
+        return Told(
+            _("withdrew the planned change of seats: %(plan)s")
+            % {"plan": _earlier(plan["planned"], plan["by_whom"])},
+            (stays,),
+        )
+
+
+def _earlier(planned: dict[str, int], who: str) -> str:
+    words = {"seats": planned["seats"], "day": day_of(planned["at"]), "who": who}
+    if not who:
+        return (
+            ngettext("%(seats)d seat from %(day)s on", "%(seats)d seats from %(day)s on", planned["seats"])
+            % words
+        )
+    return (
+        ngettext(
+            "%(seats)d seat from %(day)s on, by %(who)s",
+            "%(seats)d seats from %(day)s on, by %(who)s",
+            planned["seats"],
+        )
+        % words
+    )
 
 
 def _plan(schedule_id: str, phases: Sequence[dict[str, Any]]) -> Step:

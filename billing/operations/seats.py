@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.errors import OperationRefused
 from billing.models import SubscriptionEvent
-from billing.operations.base import Intent, Settlement, Step
+from billing.money import format_money
+from billing.operations.base import Intent, Settlement, Step, Told
 from billing.operations.seat_plan import plan_in_the_way
 from billing.operations.seat_preview import Proration, SeatChoices, SeatPreview, preview_seats, unfit
 from billing.operations.subscription import SubscriptionOperation, SubscriptionPreview, confirmed
@@ -85,3 +86,22 @@ class ChangeSeats(SeatOperation[SeatPreview]):
             after={"seats": seats, "latest_invoice": answers[0].get("latest_invoice")},
             columns={"status": answers[0]["status"]},
         )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """The seats, and what the change added to an invoice or took from it."""
+        plan, after = event.plan or {}, event.after or {}
+        return Told(
+            _("changed seats %(before)s → %(after)s")
+            % {"before": plan["seats_before"], "after": after["seats"]},
+            (prorated_in_words(plan["proration"], event.amount or 0, plan["currency"]),),
+        )
+
+
+def prorated_in_words(proration: str, amount: int, currency: str) -> str:
+    """What of the period's price was settled with a change, `amount` in minor units: "prorated $31.20"."""
+    if proration == Proration.NONE or not amount:
+        return _("nothing prorated")
+    words = {"sum": format_money(amount, currency)}
+    if proration == Proration.INVOICE_NOW:
+        return _("prorated %(sum)s, invoiced at once") % words
+    return _("prorated %(sum)s") % words

@@ -21,7 +21,7 @@ from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError, StripeRefused
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
-from billing.operations.base import Choices, Failure, Intent, Preview, Settlement, Step, Trace
+from billing.operations.base import Choices, Failure, Intent, Preview, Settlement, Step, Told, Trace
 from billing.operations.collection import (
     MARK,
     SUSPENSION,
@@ -37,8 +37,9 @@ from billing.operations.collection import (
 )
 from billing.operations.intent import in_progress
 from billing.operations.standing import Standing, StandingOperation
-from billing.operations.subscription import is_marked
+from billing.operations.subscription import date_in_words, is_marked
 from billing.operations.suspension_outcome import outcome_in_words, write_on_hold
+from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
 from organizations.querysets import ENDED_STATUSES
@@ -242,8 +243,29 @@ class SuspendOrganization(StandingOperation[SuspendChoices, SuspendPreview]):
         """Who lost access, and what Stripe did of what it was told."""
         plan = event.plan or {}
         write_on_hold(event)
-        said = [_closed_in_words(plan), *outcome_in_words(event)]
-        return Settlement(message=" ".join(said), after={"holds": [*plan["held_by"], plan["kind"]]})
+        outcome = outcome_in_words(event)
+        return Settlement(
+            message=" ".join([_closed_in_words(plan), *outcome]),
+            after={"holds": [*plan["held_by"], plan["kind"]], "outcome": outcome},
+        )
+
+    def retell(self, event: SubscriptionEvent) -> Told:
+        """Which hold, until when, who lost access, and what Stripe did."""
+        plan, after = event.plan or {}, event.after or {}
+        kind, ends_at = Hold.Kind(plan["kind"]).label.lower(), from_unix(plan["ends_at"])
+        done = _("suspended the organization (%(kind)s)") % {"kind": kind}
+        if ends_at:
+            done = _("suspended the organization (%(kind)s) until %(date)s") % {
+                "kind": kind,
+                "date": date_in_words(ends_at),
+            }
+        lost = _("other holds had closed access before")
+        if not plan["held_by"]:
+            lost = ngettext("%(n)d member lost access", "%(n)d members lost access", plan["members"]) % {
+                "n": plan["members"]
+            }
+        billing = [] if plan["stops_billing"] else [_("Stripe goes on billing")]
+        return Told(done, (lost, *billing, *after.get("outcome", ())))
 
     def fail(self, event: SubscriptionEvent, done: list[OperationStep], error: StripeError) -> Failure:
         """The suspension stands; that billing goes on all the same is for a person."""
