@@ -50,6 +50,14 @@ KINDS: dict[str, Kind] = {
         Alert.Severity.TODAY,
         gettext_lazy("Tell the customer, and refund again or credit their balance."),
     ),
+    "given_back_too_much": Kind(
+        gettext_lazy("More given back than was paid"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Look at the invoice at Stripe. A credit can be taken off the customer's balance again; a refund that"
+            " reached the card cannot be called back, so ask the customer for it, or bear it."
+        ),
+    ),
 }
 
 

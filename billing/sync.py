@@ -7,9 +7,7 @@ wait for Stripe. It works alike from a worker and from a request that wants to s
 
 from __future__ import annotations
 
-import datetime
 import logging
-import time
 import traceback
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,14 +20,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing import inbox, mirror
-from billing.alerts import raise_alert
 from billing.errors import LeaseLost, ObjectMissing, StripeBusy, StripeError
 from billing.inbox import EVERYTHING, Lease, request_sync
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
-from billing.money import format_money
 from billing.projection import is_paid_up, project
 from billing.reading import is_charge, read_everything, read_object
+from billing.refund_news import look_for_excess, tell_of_failed_refunds
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
 
@@ -151,7 +148,8 @@ def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
         if row is None:
             raise LeaseLost
         _write(lease, answers)
-        _tell_of_failed_refunds(lease.customer_id, answers)
+        tell_of_failed_refunds(lease.customer_id, answers.read)
+        look_for_excess(answers.read)
         if EVERYTHING in answers.read:
             mirror.forget_detached(lease.customer_id, answers.read[EVERYTHING])
         if is_charge(lease.customer_id):
@@ -161,31 +159,6 @@ def _settle(lease: Lease, answers: _Answers, waiting: list[int]) -> None:
             owner = _project_or_fail(lease, answers)
             _mark(row, lease, answers)
             _close_events(row, answers, waiting, owner)
-
-
-# A refund of long ago that failed is history; taking customers in tells nobody of it.
-_STILL_NEWS = datetime.timedelta(days=60)
-
-
-def _tell_of_failed_refunds(customer_id: str, answers: _Answers) -> None:
-    """A refund that comes back is money that the customer waits for, so somebody must know; once for each."""
-    failed = [
-        each
-        for objects in answers.read.values()
-        for each in objects
-        if each.get("object") == "refund"
-        and each.get("status") == "failed"
-        and each["created"] > time.time() - _STILL_NEWS.total_seconds()
-    ]
-    organization = Organization.objects.filter(stripe_customer_id=customer_id).first() if failed else None
-    for refund in failed:
-        raise_alert(
-            "refund_failed",
-            refund["id"],
-            _("The refund of %(amount)s failed; the money is back at Stripe, not with the customer.")
-            % {"amount": format_money(refund["amount"], refund["currency"])},
-            organization=organization,
-        )
 
 
 def _write(lease: Lease, answers: _Answers) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from procrastinate import JobContext, RetryStrategy, builtin_tasks
 from procrastinate.contrib.django import app
 
-from billing import alerts, budget, inbox, sync
+from billing import alerts, budget, figures, inbox, refund_news, sync
 from billing.bulk import jobs, rows
 from billing.operations.ended_holds import lift_ended_holds as lift_ended
+from billing.operations.refund_excess import tell_of_excess as tell
 from billing.operations.sweeper import settle_pending
 
 MAINTENANCE_QUEUE = "maintenance"
@@ -64,6 +65,17 @@ def mail_alert(alert_id: int) -> None:
     alerts.mail_alert(alert_id)
 
 
+@app.task(
+    name=refund_news.EXCESS_TASK,
+    queue=refund_news.EXCESS_QUEUE,
+    retry=RetryStrategy(max_attempts=8, exponential_wait=3),
+)
+def tell_of_excess(invoice_id: str) -> None:
+    """Find out whether more went back of an invoice than was paid. Tries again while a refund of it is in progress."""
+    with budget.spending("webhooks"):
+        tell(invoice_id)
+
+
 @app.task(name=jobs.TASK, queue=jobs.QUEUE, priority=jobs.PRIORITY)
 def do_bulk_row(row_id: int) -> None:
     """Do one row of a bulk job."""
@@ -87,6 +99,15 @@ async def take_back(context: JobContext, timestamp: int) -> None:
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
         await manager.retry_job(job)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="billing.tasks.add_up", queue=MAINTENANCE_QUEUE, queueing_lock="add_up", pass_context=False
+)
+def add_up(timestamp: int) -> None:
+    """Every minute: add up what pages show and may not take the time to."""
+    figures.store_figures()
 
 
 @app.periodic(cron="17 3 * * *")

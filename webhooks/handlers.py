@@ -68,6 +68,17 @@ def describe_invoice(item: Json, previous: Json) -> Json:
     }
 
 
+def describe_credit_note(item: Json, previous: Json) -> Json:
+    """A credit note: how much of which invoice. It is read as part of its invoice."""
+    return {
+        "stripe_invoice_id": _id(item.get("invoice")),
+        "amount": item.get("total"),
+        "currency": item.get("currency"),
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+    }
+
+
 def describe_charge(item: Json, previous: Json) -> Json:
     """A charge: how much, and whether it went through."""
     return {
@@ -147,6 +158,7 @@ _FAMILIES: dict[Describe, tuple[str, ...]] = {
         "invoice.sent",
         "invoice.upcoming",
     ),
+    describe_credit_note: ("credit_note.created", "credit_note.updated", "credit_note.voided"),
     describe_payment: (
         "payment_intent.created",
         "payment_intent.succeeded",
@@ -226,7 +238,12 @@ def _without_secrets(event: Json, body: str) -> str:
 
 def _to_read(item: Json, columns: Json) -> list[str]:
     """The object itself and those that changed with it; ids of kinds that are never read again are left out."""
-    related = [item.get("id"), columns.get("stripe_subscription_id"), columns.get("stripe_charge_id")]
+    related = [
+        item.get("id"),
+        columns.get("stripe_subscription_id"),
+        columns.get("stripe_charge_id"),
+        columns.get("stripe_invoice_id"),
+    ]
     is_customer = item.get("object") == "customer"
     return [
         id_
