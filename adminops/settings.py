@@ -97,6 +97,7 @@ CACHES = {
     "ratelimit": {"BACKEND": "adminops.ratelimit_cache.PostgresCounterCache"},
 }
 RATELIMIT_USE_CACHE = "ratelimit"
+RATELIMIT_IP_META_KEY = "adminops.limits.address_of"
 # W001 says that the backend is not one django-ratelimit has tried itself. Ours has an atomic `incr`, and tests.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 
@@ -119,9 +120,8 @@ CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
-)
+BEHIND_PROXY = env.bool("BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -152,7 +152,7 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "adminops.admin.site.environment",
-    "STYLES": ["adminops.admin.site.stylesheet"],
+    "STYLES": ["adminops.admin.site.stylesheet", "adminops.admin.site.list_stylesheet"],
     "SCRIPTS": ["adminops.admin.site.alpine_scope", "adminops.admin.site.script"],
     # Its search of models is unbounded; ours is the search box of each list.
     "COMMAND": {"search_models": False, "show_history": False},

@@ -79,11 +79,12 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
                 .values("pk")
             ),
             differing_count=_CountOf(
-                Discrepancy.objects.open()
-                .filter(organization__in=listed)
+                Organization.objects.filter(
+                    pk__in=Discrepancy.objects.open().order_by().values("organization_id")
+                )
+                .filter(pk__in=listed)
                 .order_by()
-                .values("organization_id")
-                .distinct()
+                .values("pk")
             ),
             failed_count=_CountOf(
                 SubscriptionEvent.objects.filter(state__in=("failed", "parked"), organization__in=listed)

@@ -23,7 +23,7 @@ _ENOUGH = 20
 """With fewer found by what was typed, what sounds like it is looked for too."""
 
 # PostgreSQL's default is 0.6, which forgives one slip in a long word and none in a short one.
-_WORD_SIMILARITY = "0.45"
+_WORD_SIMILARITY = "0.4"
 
 # How good a find is: 0 is exactly what was typed, 4 a member's e-mail with it somewhere inside.
 _AS_TYPED = """

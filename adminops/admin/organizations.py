@@ -2,87 +2,103 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery, Value
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
-from django.utils.html import format_html
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
+from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
-from adminops.pages.badges import access_badge, member_badge, subscription_badge
+from adminops.admin.organization_filters import ORGANIZATION_FILTERS
+from adminops.admin.paging import CappedPaginator
+from adminops.pages.badges import DIFFERS, access_badge, member_badge, stripe_badge, subscription_badge
+from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
+from adminops.pages.invoice import invoice_urls
+from adminops.pages.saved_views import View, normal, view_urls, views_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
+from billing import mirror
+from billing.finding import Found, find, is_an_id
+from billing.models import Discrepancy
 from billing.money import format_money
+from billing.one_look import one_look
 from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
+from organizations.search import find_organizations, ranked
 
-# Which column an id of Stripe's is looked up in, by its prefix.
-STRIPE_IDS = {"cus_": "stripe_customer_id", "sub_": "stripe_subscription_id"}
-
-
-class AccessFilter(RadioFilter):
-    """May members come in, and if not, for which kind of hold."""
-
-    title = _("access")
-    parameter_name = "access"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        held_for = [
-            (kind.value, _("Suspended: %(kind)s") % {"kind": kind.label.lower()}) for kind in Hold.Kind
-        ]
-        return [("active", _("Active")), ("suspended", _("Suspended")), *held_for]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        value = self.value()
-        if value == "active":
-            return queryset.not_suspended()
-        if value == "suspended":
-            return queryset.suspended()
-        if value in Hold.Kind.values:
-            return queryset.filter(
-                pk__in=Hold.objects.open().filter(kind=value).order_by().values("organization_id")
-            )
-        return queryset
+# What is done most often, a click away from each row.
+QUICK_ACTIONS = ("change_seats", "refund_invoice", "suspend_organization", "resync_organization")
 
 
-class CancelsFilter(RadioFilter):
-    """Live subscriptions that are set to end."""
+class CustomerChangeList(ChangeList):
+    """The list of customers: found by scraps, the best first; counted and paged up to a cap."""
 
-    title = _("cancellation")
-    parameter_name = "cancels"
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        used = (
+            Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
+            .order_by()
+            .values("organization")
+            .annotate(count=Count("pk"))
+            .values("count")
+        )
+        # After filters and count, so that only the rows of this page pay for it.
+        rows = self.result_list.annotate(
+            used=Coalesce(Subquery(used), 0),
+            differs=Exists(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
+            newest_invoice=mirror.newest_invoice(OuterRef("stripe_customer_id")),
+        ).prefetch_related(Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
+        self.result_list = list(rows)
+        if self.paginator.is_capped:
+            # Else the page would offer to select "all" of a number that is not all.
+            self.result_count = len(self.result_list)
+        self.viewer = request.user
+        for row in self.result_list:
+            # For whoever looks; the admin itself serves many requests at once and must not remember one.
+            row.viewer = request.user
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("soon", _("Set to end"))]
+    @cached_property
+    def cards(self) -> Cards:
+        """What is listed comes to."""
+        return cards_of(self)
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.cancels_soon() if self.value() == "soon" else queryset
+    @cached_property
+    def views(self) -> list[View]:
+        """The views to choose from: those that come ready, then one's own."""
+        return views_of(self, self.viewer)
 
+    @property
+    def keep_view_url(self) -> str:
+        """Where what is shown is kept under a name."""
+        return reverse("admin:organizations_organization_view_keep")
 
-class PlanFilter(TextFilter):
-    """A part of the plan's name. Typed rather than listed: listing would read the whole table."""
+    @property
+    def view_query(self) -> str:
+        """What is shown, as a view keeps it."""
+        return normal(urlencode(self.filter_params, doseq=True))
 
-    title = _("plan")
-    parameter_name = "plan"
+    @property
+    def failed_events_url(self) -> str:
+        """The list of events that failed or wait for a person."""
+        return reverse("admin:billing_subscriptionevent_changelist") + "?state=troubled"
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(plan__icontains=self.value()) if self.value() else queryset
-
-
-class CurrencyFilter(TextFilter):
-    """A currency by its ISO code."""
-
-    title = _("currency (USD, EUR, …)")
-    parameter_name = "currency"
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(currency=self.value().strip().lower()) if self.value() else queryset
+    def descending_by(self, column: str) -> str:
+        """What the address says to sort by a column of the list, the largest first."""
+        return f"-{self.list_display.index(f'{column}_cell')}"
 
 
 @admin.register(Organization)
@@ -96,18 +112,16 @@ class OrganizationAdmin(BackOfficeAdmin):
         "plan_cell",
         "seats_cell",
         "mrr_cell",
+        "invoice_cell",
         "renews",
         "seen",
+        "quick",
     )
+    paginator = CappedPaginator
     search_fields = ("name", "slug", "billing_email")
-    search_help_text = _("Name, e-mail, cus_… or sub_…")
-    list_filter = (
-        AccessFilter,
-        ("subscription_status", ChoicesRadioFilter),
-        CancelsFilter,
-        PlanFilter,
-        CurrencyFilter,
-    )
+    search_help_text = _("Name, e-mail, a member's e-mail, or any Stripe id")
+    list_filter = ORGANIZATION_FILTERS
+    list_before_template = "adminops/customer_list_top.html"
     fields = ("name", "slug", "billing_email", "notes")
     readonly_fields = ("slug",)
     change_form_template = "adminops/customer.html"
@@ -123,39 +137,36 @@ class OrganizationAdmin(BackOfficeAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         return Organization.objects.order_by("name", "pk")
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        changelist = super().get_changelist_instance(request)
-        used = (
-            Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
-            .order_by()
-            .values("organization")
-            .annotate(count=Count("pk"))
-            .values("count")
-        )
-        # After filters and count, so that only the rows of this page pay for it.
-        changelist.result_list = changelist.result_list.annotate(
-            used=Coalesce(Subquery(used), 0),
-            # For whoever looks; this object serves many requests at once and must not remember one.
-            seats_lead_on=Value(request.user.has_perm(action_named("change_seats").permission)),
-        ).prefetch_related(Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
-        return changelist
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CustomerChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        term = request.GET.get(SEARCH_VAR, "").strip()
+        if request.method == "GET" and is_an_id(term):
+            found = find(term)
+            if found is not None:
+                return redirect(_address(found))
+        return super().changelist_view(request, extra_context)
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Organization], search_term: str
+        self, request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[QuerySet[Organization], bool]:
         term = search_term.strip()
-        for prefix, column in STRIPE_IDS.items():
-            if term.startswith(prefix):
-                return queryset.filter(**{column: term}), False
-        found: tuple[QuerySet[Organization], bool] = super().get_search_results(
-            request, queryset, search_term
-        )
-        return found
+        if not term:
+            return queryset, False
+        if is_an_id(term):
+            # What it belongs to was looked for before the list was: nobody here knows it.
+            return queryset.none(), False
+        best_first = ranked(queryset, find_organizations(term))
+        return best_first if ORDER_VAR in request.GET else best_first.order_by("rank"), False
 
     @display(description=_("Customer"), ordering="name")
-    def customer(self, obj: Organization) -> str:
+    def customer(self, obj: Any) -> str:
         return format_html(
-            '<span class="bo-name">{}</span><span class="bo-below">{}</span>', obj.name, obj.billing_email
+            '<span class="bo-name">{}</span>{}<span class="bo-below">{}</span>',
+            obj.name,
+            DIFFERS if obj.differs else "",
+            obj.billing_email,
         )
 
     @display(description=_("Access"))
@@ -184,7 +195,7 @@ class OrganizationAdmin(BackOfficeAdmin):
             obj.used,
             obj.seats,
         )
-        if not obj.seats_lead_on or not obj.has_live_subscription:
+        if not obj.has_live_subscription or not _may(obj.viewer, "change_seats"):
             return text
         return format_html(
             '<a class="bo-act" href="{}">{}<span class="sr-only"> {}</span></a>',
@@ -196,6 +207,15 @@ class OrganizationAdmin(BackOfficeAdmin):
     @display(description=_("MRR"), ordering="mrr")
     def mrr_cell(self, obj: Organization) -> str:
         return format_money(obj.mrr, obj.currency) if obj.currency and obj.mrr else NOTHING
+
+    @display(description=_("Last invoice"))
+    def invoice_cell(self, obj: Any) -> str:
+        invoice = obj.newest_invoice
+        if not invoice or not invoice["currency"]:
+            return NOTHING
+        amount = format_money(int(invoice["total"] or 0), invoice["currency"])
+        state = stripe_badge({"object": "invoice", "status": invoice["status"]})
+        return format_html('{}<span class="bo-below">{}</span>', amount, state or "")
 
     @display(description=_("Renews"), ordering="current_period_end")
     def renews(self, obj: Organization) -> str:
@@ -210,10 +230,30 @@ class OrganizationAdmin(BackOfficeAdmin):
     def seen(self, obj: Organization) -> str:
         return ago(obj.last_activity_at)
 
+    @display(description=_("Act"))
+    def quick(self, obj: Any) -> str:
+        links = format_html_join(
+            "",
+            '<li><a href="{}">{}</a></li>',
+            [
+                (action.url(obj), action.label)
+                for action in (action_named(name) for name in QUICK_ACTIONS)
+                if obj.viewer.has_perm(action.permission)
+            ],
+        )
+        return format_html(
+            '<details class="bo-more bo-row-menu"><summary><span aria-hidden="true">⋯</span>'
+            '<span class="sr-only">{}</span></summary><ul><li><a href="{}">{}</a></li>{}</ul></details>',
+            _("Actions for %(name)s") % {"name": obj.name},
+            reverse("admin:organizations_organization_change", args=[obj.pk]),
+            _("Look at the customer"),
+            links,
+        )
+
     # -- the page ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        return [*operation_urls(self), *super().get_urls()]
+        return [*view_urls(self), *invoice_urls(self), *operation_urls(self), *super().get_urls()]
 
     def change_view(
         self,
@@ -224,13 +264,30 @@ class OrganizationAdmin(BackOfficeAdmin):
     ) -> HttpResponse:
         organization = self.get_object(request, object_id)
         context = {
-            "customer": CustomerPage(organization, request.user) if organization else None,
+            "customer": organization and _page_of(organization, request),
             "subtitle": None,
         }
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
-        return response
+        with one_look() if request.method == "GET" else nullcontext():
+            response: HttpResponse = super().change_view(
+                request, object_id, form_url, {**context, **(extra_context or {})}
+            )
+            # What the template asks for belongs to the same look.
+            return response.render() if isinstance(response, TemplateResponse) else response
+
+
+def _page_of(organization: Organization, request: HttpRequest) -> CustomerPage:
+    return CustomerPage(organization, request.user, shows_all_invoices=request.GET.get("invoices") == "all")
+
+
+def _may(user: Any, name: str) -> bool:
+    return bool(user.has_perm(action_named(name).permission))
+
+
+def _address(found: Found) -> str:
+    """The page of what an id led to."""
+    if found.event_id is not None:
+        return reverse("admin:billing_subscriptionevent_change", args=[found.event_id])
+    return reverse("admin:organizations_organization_change", args=[found.organization_id])
 
 
 @admin.register(Membership)

@@ -38,6 +38,11 @@ def stylesheet(request: HttpRequest) -> str:
     return static("adminops/backoffice.css")
 
 
+def list_stylesheet(request: HttpRequest) -> str:
+    """Those of the lists, after them."""
+    return static("adminops/lists.css")
+
+
 def favicon(request: HttpRequest) -> str:
     """The mark in the browser's tab."""
     return static("adminops/favicon.svg")

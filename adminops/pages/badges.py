@@ -86,6 +86,8 @@ def access_badge(holds: Sequence[Hold]) -> Badge:
     return Badge(f"{_('Suspended')}: {kinds}", RED, "lock", title="; ".join(hold.reason for hold in holds))
 
 
+DIFFERS = Badge(gettext_lazy("Differs from Stripe"), AMBER, "compare_arrows")
+
 _EVENT_STATE = {
     SubscriptionEvent.State.PENDING: (BLUE, "sync"),
     SubscriptionEvent.State.DONE: (GREEN, "check_circle"),

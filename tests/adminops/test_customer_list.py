@@ -1,0 +1,376 @@
+"""The list of customers: finding one from any scrap, narrowing it, what it adds up to, and keeping a view of it."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from adminops.admin import paging
+from adminops.models import SavedView
+from billing import figures, mirror
+from billing.models import Discrepancy
+from organizations.models import Hold, Membership, Organization
+from tests.adminops.pages import Page
+from tests.factories import (
+    HoldFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    StaffEventFactory,
+    SubscriptionEventFactory,
+    UserFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/organizations/organization/"
+NASTY = "<script>alert('x')</script>\"&😀 שלום"
+
+
+def listed(client: Client, **query: str) -> str:
+    response = client.get(LIST, query)
+    assert response.status_code == 200, response
+    return Page(response).text
+
+
+def names(client: Client, *known: str, **query: str) -> list[str]:
+    """Which of the known names are listed, in their order on the page."""
+    text = listed(client, **query)
+    return sorted((name for name in known if name in text), key=text.index)
+
+
+def cards(client: Client, **query: str) -> str:
+    page = client.get(LIST, query).content.decode()
+    return " ".join(
+        Page(
+            _Part(page[page.index('<ul class="bo-cards"') : page.index('<div class="bo-views"')])
+        ).text.split()
+    )
+
+
+class _Part:
+    def __init__(self, html: str) -> None:
+        self.content = html.encode()
+
+
+# -- finding ----------------------------------------------------------------------------------------------
+
+
+def test_a_customer_is_found_by_a_members_e_mail(support: Client) -> None:
+    member = MembershipFactory(organization__name="Northwind Labs", user__email="ana.diaz@post.example")
+    left = MembershipFactory(
+        organization__name="Former Employer", user=member.user, status=Membership.Status.REMOVED
+    )
+    assert names(support, "Northwind Labs", left.organization.name, q="diaz@po") == ["Northwind Labs"]
+
+
+@pytest.mark.parametrize("typed", ["Nortwind", "northwimd", "Nothwind Labs", "norhtwind"])
+def test_a_slip_of_the_fingers_still_finds_it(support: Client, typed: str) -> None:
+    OrganizationFactory(name="Northwind Labs", billing_email="a@b.example")
+    OrganizationFactory(name="Contoso", billing_email="c@d.example")
+    assert names(support, "Northwind Labs", "Contoso", q=typed) == ["Northwind Labs"]
+
+
+def test_the_best_comes_first(support: Client) -> None:
+    for name in ("The Acme Company", "Pacmen", "Acme", "Acme Rockets", "Acne"):
+        OrganizationFactory(name=name, billing_email="x@y.example")
+    rows = support.get(LIST, {"q": "acme"}).context["cl"].result_list
+    assert [row.name for row in rows][:3] == ["Acme", "Acme Rockets", "The Acme Company"]
+
+
+def test_two_letters_find_beginnings_of_words(support: Client) -> None:
+    OrganizationFactory(name="Zu Hause", billing_email="x@y.example")
+    OrganizationFactory(name="Bazuka", billing_email="x@y.example")
+    assert names(support, "Zu Hause", "Bazuka", q="zu") == ["Zu Hause"]
+
+
+def mirrored(organization: Organization) -> None:
+    owner = organization.stripe_customer_id
+    mirror.upsert(
+        [
+            {"id": "in_found", "object": "invoice", "customer": owner, "status": "paid", "livemode": False},
+            {"id": "pi_found", "object": "payment_intent", "customer": owner, "livemode": False},
+            {
+                "id": "ch_found",
+                "object": "charge",
+                "customer": owner,
+                "status": "succeeded",
+                "amount": 100,
+                "currency": "usd",
+                "livemode": False,
+            },
+            {
+                "id": "re_found",
+                "object": "refund",
+                "charge": "ch_found",
+                "amount": 100,
+                "currency": "usd",
+                "status": "succeeded",
+                "livemode": False,
+            },
+        ]
+    )
+
+
+@pytest.mark.parametrize("pasted", ["cus_found", "sub_found", " cus_found "])
+def test_an_id_of_the_customers_leads_to_its_page(support: Client, pasted: str) -> None:
+    organization = OrganizationFactory(stripe_customer_id="cus_found", stripe_subscription_id="sub_found")
+    response = support.get(LIST, {"q": pasted})
+    assert response.status_code == 302
+    assert response["Location"] == reverse("admin:organizations_organization_change", args=[organization.pk])
+
+
+@pytest.mark.parametrize("pasted", ["in_found", "pi_found", "ch_found", "re_found"])
+def test_an_id_of_its_money_leads_to_the_customer(support: Client, pasted: str) -> None:
+    organization = OrganizationFactory()
+    mirrored(organization)
+    location = support.get(LIST, {"q": pasted})["Location"]
+    assert location == reverse("admin:organizations_organization_change", args=[organization.pk])
+
+
+def test_an_events_id_leads_to_the_event_and_an_operations_to_its_line(support: Client) -> None:
+    event = SubscriptionEventFactory(stripe_event_id="evt_found")
+    act = StaffEventFactory()
+    page = "admin:billing_subscriptionevent_change"
+    assert support.get(LIST, {"q": "evt_found"})["Location"] == reverse(page, args=[event.pk])
+    assert support.get(LIST, {"q": str(act.uuid)})["Location"] == reverse(page, args=[act.pk])
+
+
+def test_an_id_that_only_the_ledger_knows_leads_where_it_says(support: Client) -> None:
+    organization = OrganizationFactory()
+    SubscriptionEventFactory(organization=organization, stripe_invoice_id="in_longago")
+    location = support.get(LIST, {"q": "in_longago"})["Location"]
+    assert location == reverse("admin:organizations_organization_change", args=[organization.pk])
+
+
+@pytest.mark.parametrize("pasted", ["in_unknown", "evt_unknown", "xyz_1", str(uuid.UUID(int=5))])
+def test_an_id_that_nobody_knows_finds_nothing(support: Client, pasted: str) -> None:
+    OrganizationFactory(name="Northwind Labs")
+    assert names(support, "Northwind Labs", q=pasted) == []
+
+
+# -- narrowing --------------------------------------------------------------------------------------------
+
+
+def test_filters_narrow_by_money_seats_and_dates(support: Client) -> None:
+    now = timezone.now()
+    OrganizationFactory(name="Small", mrr=2900, seats=1, currency="usd", created_at=now - timedelta(days=400))
+    OrganizationFactory(name="Large", mrr=290000, seats=100, currency="usd", last_activity_at=now)
+    OrganizationFactory(name="Kyoto", mrr=24500, seats=5, currency="jpy")
+    OrganizationFactory(
+        name="Trying", subscription_status="trialing", trial_end=now + timedelta(days=3), mrr=0
+    )
+    OrganizationFactory(
+        name="Owing", subscription_status="past_due", billing_issue_since=now - timedelta(days=9), mrr=5000
+    )
+    known = ("Small", "Large", "Kyoto", "Trying", "Owing")
+
+    def found(**query: str) -> set[str]:
+        return set(names(support, *known, **query))
+
+    # In whole units of each one's own currency: ¥24,500 is more than $2,900.
+    assert found(mrr_from="2000") == {"Large", "Kyoto"}
+    assert found(mrr_from="29", mrr_to="29") == {"Small"}
+    assert found(seats_from="2", seats_to="99", currency="jpy") == {"Kyoto"}
+    assert found(cancels="trial") == {"Trying"}
+    assert found(overdue="7") == {"Owing"}
+    assert found(overdue="14") == set()
+    assert found(created_at_to=str((now - timedelta(days=300)).date())) == {"Small"}
+    assert found(last_activity_at_from=str(now.date()), last_activity_at_to=str(now.date())) == {"Large"}
+
+
+def test_filters_narrow_by_members_and_by_what_differs(support: Client) -> None:
+    MembershipFactory(organization__name="Owned", role=Membership.Role.OWNER)
+    MembershipFactory(organization__name="Orphan", role=Membership.Role.VIEWER)
+    Discrepancy.objects.create(type="seats", organization=OrganizationFactory(name="Drifting"))
+    known = ("Owned", "Orphan", "Drifting")
+    assert names(support, *known, role="owner") == ["Owned"]
+    assert set(names(support, *known, role="ownerless")) == {"Orphan", "Drifting"}
+    assert names(support, *known, drift="yes") == ["Drifting"]
+    assert "Differs from Stripe" in listed(support, drift="yes")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"mrr_from": "abc"},
+        {"mrr_to": "-5"},
+        {"seats_from": "9" * 40},
+        {"created_at_from": "2026-13-45"},
+        {"created_at_to": "9999-12-31"},
+        {"created_at_from": NASTY},
+        {"created_at_from": "0001-01-01"},
+    ],
+)
+def test_what_is_no_value_gets_a_sentence_and_filters_nothing(support: Client, query: dict[str, str]) -> None:
+    OrganizationFactory(name="Northwind Labs")
+    response = support.get(LIST, query)
+    page = Page(response)
+    assert "is no value for" in page.text
+    assert "Northwind Labs" in page.text
+    assert not page.could_run()
+
+
+# -- what it adds up to -----------------------------------------------------------------------------------
+
+
+def test_cards_say_what_is_listed_and_lead_to_it(support: Client) -> None:
+    for currency, mrr in (("usd", 34800), ("usd", 10000), ("eur", 9870)):
+        MembershipFactory(organization=OrganizationFactory(currency=currency, mrr=mrr))
+    owing = OrganizationFactory(
+        currency="usd",
+        subscription_status="past_due",
+        billing_issue_since=timezone.now() - timedelta(days=2),
+        amount_overdue=2140,
+        mrr=2140,
+    )
+    HoldFactory(organization=owing, kind=Hold.Kind.NON_PAYMENT)
+    Discrepancy.objects.create(type="seats", organization=owing)
+    Discrepancy.objects.create(type="price", organization=owing)
+    SubscriptionEventFactory(organization=owing, state="failed")
+    text = cards(support)
+    for words in (
+        "4 organizations",
+        "3 with access",
+        "1 suspended",
+        "3 members",
+        "4 paying",
+        "$469.40 · €98.70 MRR",
+        "1 past due, $21.40",
+        "1 differs from Stripe",
+        "1 failed event",
+    ):
+        assert words in text
+    assert "1 organization " in cards(support, overdue="0")
+    assert "0 members" in cards(support, overdue="0")
+
+
+def test_a_list_longer_than_is_counted_says_so(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MOST_COUNTED", 3)
+    OrganizationFactory.create_batch(5, currency="usd", mrr=100)
+    assert "being added up" in listed(support)
+    figures.store_figures()
+    text = listed(support)
+    assert "5 organizations" in text
+    assert "Added up at today" in text
+    assert "3+; filter or search to see further" in text
+    assert "More than 3 are listed" in listed(support, currency="usd")
+    # Acting on all of an uncounted list is not offered a number that is wrong.
+    assert "All 3 selected" not in listed(support)
+
+
+def test_the_list_costs_the_same_with_everything_in_it(support: Client) -> None:
+    def populate(count: int) -> None:
+        for organization in OrganizationFactory.create_batch(count, name="Northwind"):
+            MembershipFactory.create_batch(2, organization=organization)
+            HoldFactory(organization=organization)
+            Discrepancy.objects.create(type="seats", organization=organization)
+
+    def cost(**query: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert support.get(LIST, query).status_code == 200
+        return len(captured)
+
+    populate(2)
+    few = cost(), cost(q="northwind"), cost(q="norhtwind")
+    populate(28)
+    assert (cost(), cost(q="northwind"), cost(q="norhtwind")) <= few
+    assert max(few) <= 12
+
+
+def test_the_last_invoice_is_told_in_its_row(support: Client) -> None:
+    organization = OrganizationFactory(currency="usd")
+    mirror.upsert(
+        [
+            {
+                "id": f"in_{number}",
+                "object": "invoice",
+                "customer": organization.stripe_customer_id,
+                "created": 1_790_000_000 + number,
+                "status": status,
+                "total": total,
+                "currency": "usd",
+                "livemode": False,
+            }
+            for number, (status, total) in enumerate((("paid", 11100), ("open", 22200), ("draft", 33300)))
+        ]
+    )
+    text = listed(support)
+    assert "$222.00 Open" in " ".join(text.replace("schedule ", "").split())
+    assert "$333.00" not in text
+
+
+# -- quick actions ----------------------------------------------------------------------------------------
+
+
+def test_the_menu_of_a_row_offers_what_one_may(staff: Callable[..., Client]) -> None:
+    organization = OrganizationFactory()
+    finance = staff("organizations.view_organization", "organizations.refund_invoice")
+    refund = reverse("admin:organizations_organization_refund_invoice", args=[organization.pk])
+    assert refund in finance.get(LIST).content.decode()
+    onlooker = staff("organizations.view_organization").get(LIST).content.decode()
+    assert refund not in onlooker
+    assert "Look at the customer" in onlooker
+
+
+# -- views ------------------------------------------------------------------------------------------------
+
+
+def keep(client: Client, name: str, query: str) -> Any:
+    return client.post(f"{LIST}views/keep/", {"name": name, "query": query}, follow=True)
+
+
+def test_a_view_is_kept_found_again_shared_and_forgotten(
+    support: Client, staff: Callable[..., Client]
+) -> None:
+    OrganizationFactory(name="Owing", billing_issue_since=timezone.now() - timedelta(days=40))
+    OrganizationFactory(name="Plain")
+    response = keep(support, "Long overdue", "overdue=30&p=2")
+    assert "The view “Long overdue” is kept." in Page(response).text
+    view = SavedView.objects.get()
+    assert view.query == "overdue=30"
+    assert "Long overdue" in listed(support)
+    # Its link opens for a colleague, who does not get it among their own.
+    colleague = staff("organizations.view_organization")
+    opened = colleague.get(f"{LIST}views/{view.uuid}/", follow=True)
+    assert "Owing" in Page(opened).text
+    assert "Plain" not in Page(opened).text
+    assert "Long overdue" not in Page(colleague.get(LIST)).text
+    # And only its owner may forget it.
+    assert colleague.post(f"{LIST}views/{view.uuid}/forget/").status_code == 404
+    assert support.get(f"{LIST}views/{view.uuid}/forget/").status_code == 405
+    support.post(f"{LIST}views/{view.uuid}/forget/")
+    assert not SavedView.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "give it a name"), ("x" * 81, "give it a name"), ("Twice", "you have another called “Twice”")],
+)
+def test_a_view_that_cannot_be_kept_says_why(support: Client, name: str, said: str) -> None:
+    keep(support, "Twice", "overdue=7")
+    assert said in Page(keep(support, name, "overdue=0")).text
+    assert SavedView.objects.count() == 1
+
+
+def test_a_views_name_and_query_are_only_text(support: Client) -> None:
+    page = Page(keep(support, NASTY, f"q={NASTY}&next=//elsewhere.example"))
+    assert not page.could_run()
+    assert NASTY in page.text
+
+
+def test_one_without_a_right_to_customers_keeps_no_view(staff: Callable[..., Client]) -> None:
+    stranger = staff("billing.view_alert")
+    assert stranger.post(f"{LIST}views/keep/", {"name": "x", "query": ""}).status_code == 403
+    assert not SavedView.objects.exists()
+
+
+def test_a_member_role_filter_knows_users(support: Client) -> None:
+    UserFactory()  # somebody who is a member of nothing
+    assert listed(support, role="owner")
