@@ -1,8 +1,8 @@
 """About what the next invoice of a subscription comes to: pure, over what the mirror holds.
 
-It knows what operations know: planned seats, discounts, a pause, an end, a trial, credit that waits. It cannot know tax,
-usage, and what changed since the last invoice, which Stripe keeps to itself until it makes the invoice. Amounts are
-minor units of the subscription's currency.
+It knows what operations know: planned seats, discounts, a pause, an end, a trial, credit that waits. It cannot know
+tax, usage, and what changed since the last invoice, which Stripe keeps to itself until it makes the invoice. Amounts
+are minor units of the subscription's currency.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why an invoice comes to what it comes to: its lines in sentences, down to the amount due. Pure, over Stripe's invoice.
+"""Why an invoice comes to what it does: its lines in sentences, down to the amount due. Pure, over Stripe's invoice.
 
 Stripe takes discounts off the lines, then adds tax, then takes the customer's balance and credit notes
 (https://docs.stripe.com/invoicing/overview). Amounts are minor units of the invoice's currency.
@@ -97,9 +97,7 @@ def _period(line: StripeObject) -> dict[str, str]:
         return {"period": ""}
     if start == end:
         return {"period": date_in_words(start)}
-    return {
-        "period": _("%(start)s to %(end)s") % {"start": date_in_words(start), "end": date_in_words(end)}
-    }
+    return {"period": _("%(start)s to %(end)s") % {"start": date_in_words(start), "end": date_in_words(end)}}
 
 
 # -- discounts, tax, shipping -----------------------------------------------------------------------------
@@ -198,9 +196,7 @@ def _afterwards(invoice: StripeObject) -> tuple[str, ...]:
         said.append(_("%(sum)s of it was paid outside Stripe.") % {"sum": money(outside)})
     noted = invoice.get("post_payment_credit_notes_amount") or 0
     if noted:
-        said.append(
-            _("After it was paid, %(sum)s was given back by credit notes.") % {"sum": money(noted)}
-        )
+        said.append(_("After it was paid, %(sum)s was given back by credit notes.") % {"sum": money(noted)})
     return tuple(said)
 
 

@@ -180,10 +180,15 @@ def _disputes(charge: StripeObject) -> tuple[Dispute, ...]:
     if not charge.get("disputed"):
         return ()
     return tuple(
-        Dispute(each["amount"], each["status"], not each["is_charge_refundable"])
+        dispute_of(each)
         for page in stripe_api.list_pages("/v1/disputes", {"charge": charge["id"]})
         for each in page
     )
+
+
+def dispute_of(found: StripeObject) -> Dispute:
+    """A dispute as Stripe or the mirror has it."""
+    return Dispute(found["amount"], found["status"], not found["is_charge_refundable"])
 
 
 def _credited(invoice_id: str, refunds: set[str]) -> int:

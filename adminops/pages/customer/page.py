@@ -1,65 +1,52 @@
-"""What the customer page shows: everything from our own database, nothing that waits for Stripe."""
+"""The customer page as its templates ask for it: each part is read once, when it is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from adminops.actions import Offer, offered
 from adminops.pages import timeline
-from adminops.pages.badges import Badge, access_badge, member_badge, subscription_badge
-from adminops.pages.troubles import Trouble, stripe_id, troubles_of
+from adminops.pages.badges import Badge, access_badge, subscription_badge
+from adminops.pages.customer.invoices import InvoiceRow, invoice_rows
+from adminops.pages.customer.members import Members
+from adminops.pages.customer.payments import (
+    GivenBackRow,
+    MethodRow,
+    PaymentRow,
+    balance_in_words,
+    given_back_rows,
+    method_rows,
+    payment_rows,
+)
+from adminops.pages.customer.subscription import SubscriptionCard
+from adminops.pages.troubles import Trouble, troubles_of
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
-from billing.stripe_api import configuration_problem
-from organizations.models import Hold, Membership, Organization, SubscriptionStatus
+from billing.operations.failed_refunds import REFUNDS_READ
+from billing.operations.mirrored_account import balance_credits_of
+from billing.stripe_api import StripeObject, configuration_problem
+from organizations.models import Hold, Organization, SubscriptionStatus
 
 INVOICES_SHOWN = 36
-MEMBERS_SHOWN = 50
+PAYMENTS_SHOWN = 50
 EVENTS_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class InvoiceRow:
-    """An invoice as Stripe sent it, with the attempts to pay it."""
-
-    data: dict[str, Any]
-    payments: list[dict[str, Any]]
-
-    @property
-    def refunded(self) -> int:
-        """What went back of its payments, in minor units."""
-        return sum(payment.get("amount_refunded") or 0 for payment in self.payments)
-
-    @property
-    def is_paid(self) -> bool:
-        """Whether something was paid that could go back."""
-        return self.data.get("status") == "paid" and (self.data.get("total") or 0) > 0
-
-
-@dataclass(frozen=True)
-class MemberRow:
-    """A member with the badge of their own state."""
-
-    membership: Membership
-    badge: Badge
-
-
 class CustomerPage:
-    """One organization, as the page asks for it; each part is read once, when it is asked for."""
+    """One organization. `shows_all_invoices` leaves out none, however many there are."""
 
-    def __init__(self, organization: Organization, user: Any) -> None:
+    def __init__(self, organization: Organization, user: Any, *, shows_all_invoices: bool = False) -> None:
         self.organization = organization
         self.user = user
+        self.invoices_wanted = None if shows_all_invoices else INVOICES_SHOWN
+        self.members = Members(organization)
 
     # -- header -----------------------------------------------------------------------------------------
 
@@ -72,7 +59,7 @@ class CustomerPage:
         return access_badge(self.holds)
 
     @property
-    def subscription(self) -> Badge:
+    def subscription_badge(self) -> Badge:
         badge = subscription_badge(self.organization)
         if self.organization.subscription_status == SubscriptionStatus.ACTIVE:
             # "Active" stands for access beside it; two equal words would be read as one.
@@ -81,14 +68,10 @@ class CustomerPage:
 
     @cached_property
     def paid_in_all(self) -> str:
-        """What the customer paid so far less what went back; empty where we hold only the newest invoices."""
-        if len(self.stripe_invoices) >= INVOICES_SHOWN:
-            return ""
-        sums: dict[str, int] = {}
-        for row in self.invoices:
-            currency = row.data.get("currency") or ""
-            sums[currency] = sums.get(currency, 0) + (row.data.get("amount_paid") or 0) - row.refunded
-        return " · ".join(format_money(total, currency) for currency, total in sums.items() if total)
+        """What the customer paid so far less what went back."""
+        customer_id = self.organization.stripe_customer_id
+        sums = mirror.revenue_of(customer_id) if customer_id else {}
+        return " · ".join(format_money(total, currency) for currency, total in sums.items())
 
     @cached_property
     def actions(self) -> list[Offer]:
@@ -110,119 +93,93 @@ class CustomerPage:
         """Why nothing can be changed at Stripe at all, for those who could otherwise."""
         return configuration_problem() if self.actions else None
 
-    # -- subscription -----------------------------------------------------------------------------------
+    # -- the customer and the subscription ----------------------------------------------------------------
+
+    @cached_property
+    def stripe_customer(self) -> StripeObject:
+        """The customer as the mirror has it; nothing in it where it has none."""
+        customer_id = self.organization.stripe_customer_id
+        return (mirror.customer(customer_id) if customer_id else None) or {}
 
     @property
-    def interval(self) -> str:
-        """ "monthly", "every 3 months"."""
-        count, interval = self.organization.interval_count, self.organization.interval
-        if not interval:
-            return ""
-        if count == 1:
-            return str(self.organization.get_interval_display())
-        return {
-            "day": ngettext("every %(n)d day", "every %(n)d days", count),
-            "week": ngettext("every %(n)d week", "every %(n)d weeks", count),
-            "month": ngettext("every %(n)d month", "every %(n)d months", count),
-            "year": ngettext("every %(n)d year", "every %(n)d years", count),
-        }[interval] % {"n": count}
+    def is_test(self) -> bool:
+        """Whether Stripe keeps the customer in test mode, where no money is moved."""
+        return self.stripe_customer.get("livemode") is False
+
+    @cached_property
+    def subscription(self) -> SubscriptionCard:
+        customer_id = self.organization.stripe_customer_id
+        found = mirror.subscriptions_of(customer_id) if customer_id else []
+        return SubscriptionCard(self.organization, found, self.stripe_customer)
 
     @property
     def ends_on(self) -> datetime | None:
-        """When a live subscription is set to end."""
-        organization = self.organization
-        if not organization.has_live_subscription:
-            return None
-        if organization.cancel_at:
-            return organization.cancel_at
-        return organization.current_period_end if organization.cancel_at_period_end else None
+        return self.subscription.ends_on
 
-    @cached_property
+    @property
     def pause(self) -> dict[str, Any] | None:
-        """Stripe's `pause_collection` of a live subscription; None where invoices are collected."""
-        subscription_id = self.organization.stripe_subscription_id
-        if not subscription_id or not self.organization.has_live_subscription:
-            return None
-        subscription = mirror.subscription(subscription_id)
-        return (subscription or {}).get("pause_collection")
+        return self.subscription.pause
 
     @property
-    def next_invoice(self) -> int | None:
-        """About what the next invoice will be, before discounts and tax: seats times their price."""
-        organization = self.organization
-        billing = organization.subscription_status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
-        if (
-            not billing
-            or self.ends_on
-            or self.pause
-            or organization.unit_amount is None
-            or organization.seats is None
-        ):
-            return None
-        seats, planned = organization.seats, organization.scheduled_at
-        if planned and organization.current_period_end and planned <= organization.current_period_end:
-            seats = organization.scheduled_seats or seats
-        return organization.unit_amount * seats
-
-    # -- members ----------------------------------------------------------------------------------------
-
-    @cached_property
-    def _member_counts(self) -> dict[str, int]:
-        rows = self.organization.memberships.order_by().values_list("status").annotate(count=Count("pk"))
-        return dict(rows)
-
-    @cached_property
     def seats_used(self) -> int:
-        return self._member_counts.get(Membership.Status.ACTIVE, 0)
+        return self.members.seats_used
 
     @property
-    def member_count(self) -> int:
-        return sum(
-            count for status, count in self._member_counts.items() if status != Membership.Status.REMOVED
-        )
+    def balance(self) -> tuple[str, str, Badge | None]:
+        """What waits on the customer's balance, and what that means."""
+        return balance_in_words(self.stripe_customer)
+
+    # -- invoices and payments ----------------------------------------------------------------------------
 
     @cached_property
-    def members(self) -> list[MemberRow]:
-        memberships = (
-            self.organization.memberships.exclude(status=Membership.Status.REMOVED)
-            .select_related("user")
-            .order_by("status", "pk")[:MEMBERS_SHOWN]
-        )
-        return [MemberRow(membership, member_badge(membership)) for membership in memberships]
-
-    @property
-    def members_url(self) -> str:
-        listing = reverse("admin:organizations_membership_changelist")
-        return f"{listing}?organization__id__exact={self.organization.pk}"
-
-    # -- invoices ---------------------------------------------------------------------------------------
-
-    @cached_property
-    def stripe_invoices(self) -> list[dict[str, Any]]:
+    def stripe_invoices(self) -> list[StripeObject]:
         customer_id = self.organization.stripe_customer_id
-        return mirror.invoices_of(customer_id, limit=INVOICES_SHOWN) if customer_id else []
+        return mirror.invoices_of(customer_id, limit=self.invoices_wanted) if customer_id else []
+
+    @cached_property
+    def invoice_count(self) -> int:
+        """How many there are, however many are shown."""
+        customer_id, shown = self.organization.stripe_customer_id, len(self.stripe_invoices)
+        if not customer_id or self.invoices_wanted is None or shown < self.invoices_wanted:
+            return shown
+        return mirror.count_invoices_of(customer_id)
 
     @cached_property
     def invoices(self) -> list[InvoiceRow]:
-        customer_id = self.organization.stripe_customer_id
-        if not customer_id or not self.stripe_invoices:
-            return []
-        by_intent: dict[str, list[dict[str, Any]]] = {}
-        for charge in mirror.charges_of(customer_id, limit=4 * INVOICES_SHOWN):
-            by_intent.setdefault(stripe_id(charge.get("payment_intent")), []).append(charge)
-        return [
-            InvoiceRow(
-                invoice,
-                [charge for intent in _payment_intents(invoice) for charge in by_intent.get(intent, [])],
-            )
-            for invoice in self.stripe_invoices
-        ]
+        return invoice_rows(self.organization, self.stripe_invoices)
 
     @cached_property
     def refund_url(self) -> str:
         """Where an invoice is refunded, for those who may; `?invoice=` says which."""
         offer = next((o for o in self.actions if o.action.name == "refund_invoice" and not o.refusal), None)
         return offer.url if offer else ""
+
+    @cached_property
+    def _charges(self) -> list[StripeObject]:
+        customer_id = self.organization.stripe_customer_id
+        return mirror.charges_of(customer_id, limit=PAYMENTS_SHOWN) if customer_id else []
+
+    @cached_property
+    def payments(self) -> list[PaymentRow]:
+        """The newest attempts to pay."""
+        return payment_rows(self._charges, self.invoices)
+
+    @cached_property
+    def methods(self) -> list[MethodRow]:
+        customer_id = self.organization.stripe_customer_id
+        if not customer_id:
+            return []
+        found = mirror.payment_methods_of(customer_id)
+        return method_rows(found, self.stripe_customer, self.subscription.data, self._charges)
+
+    @cached_property
+    def given_back(self) -> list[GivenBackRow]:
+        """Refunds, credits and credit notes."""
+        customer_id = self.organization.stripe_customer_id
+        if not customer_id:
+            return []
+        refunds = mirror.refunds_of(customer_id, limit=REFUNDS_READ)
+        return given_back_rows(refunds, balance_credits_of(self.organization.pk), self.invoices)
 
     # -- timeline ---------------------------------------------------------------------------------------
 
@@ -255,13 +212,3 @@ class CustomerPage:
     def troubles(self) -> list[Trouble]:
         """What is wrong right now."""
         return troubles_of(self)
-
-
-def _payment_intents(invoice: dict[str, Any]) -> list[str]:
-    """The payment intents that tried to pay an invoice. https://docs.stripe.com/api/invoice-payment"""
-    payments = (invoice.get("payments") or {}).get("data") or []
-    return [
-        intent
-        for each in payments
-        if (intent := stripe_id((each.get("payment") or {}).get("payment_intent")))
-    ]
