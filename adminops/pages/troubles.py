@@ -14,11 +14,13 @@ from django.utils.translation import ngettext
 
 from adminops.pages import timeline, words
 from adminops.pages.badges import AMBER, RED
+from adminops.pages.invoice import page_url
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.collection import pause_in_words
 from billing.operations.failed_refunds import failed_refunds_of, failure_in_words
+from billing.operations.mirrored_account import DISPUTES_READ
 from billing.stripe_api import dashboard_url
 from organizations.models import SubscriptionStatus
 
@@ -93,8 +95,8 @@ def _debts(page: CustomerPage) -> list[Trouble]:
         text += " " + _("Stripe tries again on %(date)s.") % {"date": words.short_date(retry)}
     elif organization.subscription_status == SubscriptionStatus.UNPAID:
         text += " " + _("Stripe has stopped trying.")
-    link = (unpaid or {}).get("hosted_invoice_url") or ""
-    return [Trouble(text, RED, _("Open the invoice") if link else "", link, elsewhere=True)]
+    link = page_url(organization, unpaid["id"]) if unpaid else ""
+    return [Trouble(text, RED, _("Open the invoice") if link else "", link)]
 
 
 def _disputes(page: CustomerPage) -> list[Trouble]:
@@ -102,7 +104,7 @@ def _disputes(page: CustomerPage) -> list[Trouble]:
     if not customer_id:
         return [Trouble(_("Stripe knows no customer for this organization, so nothing is billed."))]
     found = []
-    for dispute in mirror.disputes_of(customer_id, limit=20):
+    for dispute in mirror.disputes_of(customer_id, limit=DISPUTES_READ):
         if dispute.get("status") not in ("needs_response", "warning_needs_response"):
             continue
         due = words.from_unix((dispute.get("evidence_details") or {}).get("due_by"))
@@ -123,7 +125,11 @@ def _failed_refunds(page: CustomerPage) -> list[Trouble]:
         charge = stripe_id(refund.get("charge"))
         made = words.from_unix(refund.get("created"))
         invoice = next(
-            (row.data["id"] for row in page.invoices if charge in {each["id"] for each in row.payments}),
+            (
+                row.data["id"]
+                for row in page.invoices
+                if charge in {payment.charge for payment in row.account.payments}
+            ),
             "",
         )
         found.append(
