@@ -235,6 +235,18 @@ PORTAL_RETURN_URL = env.str("PORTAL_RETURN_URL", default="")
 WEBHOOK_MAX_BODY_BYTES = 256 * 1024
 WEBHOOK_TOLERANCE_SECONDS = 300
 
+# -- Reconciliation ---------------------------------------------------------------------------------------
+
+# When everything is compared with Stripe, and when what changed is, as crontab writes it; nothing is never.
+RECONCILE_CRONS = {
+    "full": env.str("RECONCILE_FULL_CRON", default="20 2 * * *"),
+    "incremental": env.str("RECONCILE_CHANGES_CRON", default="*/5 * * * *"),
+}
+# A run that would change more than this share of all organizations stops and asks.
+RECONCILE_MAX_CHANGE_PERCENT = env.int("RECONCILE_MAX_CHANGE_PERCENT", default=5)
+# How many tasks read Stripe's lists at the same time.
+RECONCILE_WORKERS = env.int("RECONCILE_WORKERS", default=2)
+
 # -- Mail -------------------------------------------------------------------------------------------------
 
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")

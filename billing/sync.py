@@ -330,6 +330,7 @@ def _mark(row: CustomerSync, lease: Lease, answers: _Answers) -> None:
             (state.get("due") or now.isoformat() for state in wanted.values()), default=None
         )
     if answers.read:
-        row.synced_at = now
+        # By the database's clock, which dates the pages of the reconciliation too.
+        row.synced_at = Now()
     row.objects_wanted = wanted
     row.save(update_fields=["objects_wanted", "done", "last_error", "next_attempt_at", "synced_at"])

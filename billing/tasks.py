@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
 from procrastinate import JobContext, RetryStrategy, builtin_tasks
 from procrastinate.contrib.django import app
 
 from billing import alerts, budget, figures, inbox, refund_news, sync
 from billing.bulk import jobs, rows
+from billing.errors import OperationRefused
+from billing.models import ReconciliationRun
 from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.refund_excess import tell_of_excess as tell
 from billing.operations.sweeper import settle_pending
+from billing.reconciliation import runs
+
+log = logging.getLogger(__name__)
 
 MAINTENANCE_QUEUE = "maintenance"
 # Somebody waits for what is in it, so a worker of its own may serve it: `manage.py work --queues operations`.
@@ -82,12 +91,43 @@ def do_bulk_row(row_id: int) -> None:
     rows.do_row(row_id)
 
 
+@app.task(name=runs.TASK, queue=runs.QUEUE, priority=runs.PRIORITY)
+def advance_reconciliation(run_id: int) -> None:
+    """Do what there is to do of a reconciliation."""
+    runs.advance(run_id)
+
+
+def reconcile(kind: ReconciliationRun.Kind) -> Callable[[int], None]:
+    """What the timetable does: start a run, unless one of its kind is going on."""
+
+    def start(timestamp: int) -> None:
+        try:
+            runs.start(kind)
+        except OperationRefused as refusal:
+            log.info("No reconciliation (%s) was started: %s", kind, refusal)
+
+    return start
+
+
+for kind, cron in settings.RECONCILE_CRONS.items():
+    if cron:
+        app.periodic(cron=cron)(
+            app.task(
+                name=f"billing.tasks.reconcile_{kind}",
+                queue=MAINTENANCE_QUEUE,
+                queueing_lock=f"reconcile_{kind}",
+                pass_context=False,
+            )(reconcile(ReconciliationRun.Kind(kind)))
+        )
+
+
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(name="billing.tasks.sweep", queue=MAINTENANCE_QUEUE, queueing_lock="sweep", pass_context=False)
 def sweep(timestamp: int) -> None:
-    """Every ten seconds: queue customers and rows of bulk jobs whose task was lost, or whose retry has come."""
+    """Every ten seconds: queue customers, rows of bulk jobs and runs whose task was lost, or whose retry has come."""
     inbox.queue_overdue()
     rows.queue_lost()
+    runs.queue_lost()
 
 
 @app.periodic(cron="* * * * *")
@@ -102,9 +142,7 @@ async def take_back(context: JobContext, timestamp: int) -> None:
 
 
 @app.periodic(cron="* * * * *")
-@app.task(
-    name="billing.tasks.add_up", queue=MAINTENANCE_QUEUE, queueing_lock="add_up", pass_context=False
-)
+@app.task(name="billing.tasks.add_up", queue=MAINTENANCE_QUEUE, queueing_lock="add_up", pass_context=False)
 def add_up(timestamp: int) -> None:
     """Every minute: add up what pages show and may not take the time to."""
     figures.store_figures()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from django.utils import timezone
 from billing import stripe_api
 from billing.importing import read_in_full_at
 from billing.ledger import StripeEvent, record_stripe_event
+from billing.reconciliation.replay import TakenIn
 from billing.stripe_api import StripeObject
 from webhooks.handlers import interpret
 
@@ -74,34 +75,40 @@ def _listed(begin: datetime.datetime, end: datetime.datetime | None) -> list[Str
 
 
 def _take_in(events: list[StripeObject], progress: Backfill) -> Backfill:
-    stored: list[StripeEvent] = []
-    unreadable = list(progress.unreadable)
-    new = known = settled = 0
+    taken = take_in(events)
+    return replace(
+        progress,
+        new=progress.new + len(taken.new),
+        settled=progress.settled + sum(each.handled for each in taken.settled),
+        known=progress.known + len(taken.known),
+        unreadable=[*progress.unreadable, *taken.unreadable],
+    )
+
+
+def take_in(events: Sequence[StripeObject]) -> TakenIn:
+    """Store listed events that the ledger does not have, oldest first, and ask for what they call for."""
+    taken = TakenIn()
+    readable: list[StripeEvent] = []
     for event in events:
         try:
             if event.get("livemode") is not settings.STRIPE_LIVE_MODE:
                 raise ValueError("the other mode (live or test)")
-            stored.append(interpret(event, json.dumps(event)))
+            readable.append(interpret(event, json.dumps(event)))
         except (ValueError, KeyError, TypeError, AttributeError, DataError):
-            unreadable.append(str(event.get("id")))
-    read_at = read_in_full_at({each.stripe_customer_id for each in stored if each.stripe_customer_id})
-    for each in stored:
+            taken.unreadable.append(str(event.get("id")))
+    read_at = read_in_full_at({each.stripe_customer_id for each in readable if each.stripe_customer_id})
+    for each in readable:
         at = read_at.get(each.stripe_customer_id or "")
         happened = datetime.datetime.fromtimestamp(each.occurred_at, datetime.UTC)
         is_settled = at is not None and happened + CLOCK_SKEW < at
         try:
             if not record_stripe_event(each, recovered=True, settled=is_settled):
-                known += 1
+                taken.known.append(each)
                 continue
         except DataError:  # a word where a number belongs
-            unreadable.append(each.stripe_event_id)
+            taken.unreadable.append(each.stripe_event_id)
             continue
-        new += 1
-        settled += is_settled and each.handled
-    return replace(
-        progress,
-        new=progress.new + new,
-        settled=progress.settled + settled,
-        known=progress.known + known,
-        unreadable=unreadable,
-    )
+        taken.new.append(each)
+        if is_settled:
+            taken.settled.append(each)
+    return taken

@@ -1,0 +1,56 @@
+"""What a check is told, and what it finds: plain values, so that each check can be read and tried alone."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+
+from billing.stripe_api import StripeObject
+from organizations.models import Hold, Organization
+
+
+@dataclass(frozen=True)
+class LedgerRefund:
+    """A refund that our ledger says was made by us; the amount in minor units."""
+
+    id: str
+    amount: int | None
+    currency: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One organization of ours beside what the mirror has of its customer; or a customer that nobody here owns."""
+
+    organization: Organization | None
+    now: datetime.datetime
+    customer: StripeObject | None = None
+    subscriptions: tuple[StripeObject, ...] = ()
+    """All of them, the newest first."""
+    refunds: tuple[StripeObject, ...] = ()
+    columns: dict[str, Any] = field(default_factory=dict)
+    """The organization's columns as the mirror has them; empty where it has no such customer."""
+    holds: tuple[Hold, ...] = ()
+    """Those that are open."""
+    members: int = 0
+    """Active ones, who occupy seats."""
+    refunds_in_ledger: frozenset[str] = frozenset()
+    """Ids of the customer's refunds that any line of the ledger names."""
+    refunds_of_ours: tuple[LedgerRefund, ...] = ()
+    known_since: datetime.datetime | None = None
+    """When the customer was taken in; what is older is history that no line of the ledger tells."""
+    claimed_by: str = ""
+    """The other organization that the customer's metadata name, if any."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in which Stripe and we differ: values as JSON holds them, amounts in minor units."""
+
+    type: str
+    object_id: str = ""
+    ours: Any = None
+    theirs: Any = None
+    amount: int | None = None
+    currency: str = ""

@@ -1,0 +1,204 @@
+"""Mending what may be mended without asking: the customer is read again under its lease, and is then looked at again.
+
+Nothing is changed at Stripe, and nobody's access is taken. A run that would mend too many organizations stops and
+asks, because then it is rather us, or the account, that is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from billing.errors import BillingError
+from billing.ledger import record_system_event
+from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
+from billing.reconciliation import recording
+from billing.reconciliation.checks import CHECKS, COLUMNS, Mending, Policy
+from billing.reconciliation.comparing import compare_chunk
+from billing.reconciliation.gathering import busy_among
+from billing.stripe_api import path_of
+from billing.sync import EVERYTHING, is_behind, request_sync, sync_customer
+from organizations.models import Organization
+
+EVENT_TYPE = "reconciliation.corrected"
+REFUND_EVENT_TYPE = "reconciliation.refund_found"
+
+# Fewer changes than these are never too many, however few organizations there are.
+ALWAYS_ALLOWED = 10
+# How long to wait for somebody else who reads the same customer.
+PATIENCE_SECONDS = 10
+CHUNK = 200
+
+
+def mended_types(run: ReconciliationRun) -> list[str]:
+    """The types that this run mends: those it was asked for, else those whose policy says so."""
+    if run.dry_run:
+        return []
+    able = [each for each in CHECKS.values() if each.mending in (Mending.READ, Mending.RECORD)]
+    if run.fixes is not None:
+        return [each.type for each in able if each.type in run.fixes]
+    return [each.type for each in able if each.policy is Policy.FIX]
+
+
+def to_mend(run: ReconciliationRun) -> Any:
+    """What this run has seen and may mend."""
+    rows = Discrepancy.objects.open().filter(
+        last_run=run, type__in=mended_types(run), organization__isnull=False
+    )
+    return rows.order_by("organization_id", "id")
+
+
+def too_many(run: ReconciliationRun) -> str | None:
+    """Why a person must agree before anything is mended, in a sentence; None where nobody need."""
+    if run.agreed_at is not None:
+        return None
+    number = to_mend(run).order_by().values("organization_id").distinct().count()
+    allowed = run.max_changes
+    if allowed is None:
+        billed = Organization.objects.exclude(stripe_customer_id=None).count()
+        share = math.ceil(billed * settings.RECONCILE_MAX_CHANGE_PERCENT / 100)
+        allowed = max(share, ALWAYS_ALLOWED)
+    if number <= allowed:
+        return None
+    return _(
+        "%(n)d organizations would be changed, and %(allowed)d are allowed without asking. Nothing was changed. Look"
+        " at the differences; if they are right, let it go on."
+    ) % {"n": number, "allowed": allowed}
+
+
+def mend_all(run: ReconciliationRun, go_on: Callable[[], None]) -> int:
+    """Mend what may be; returns how many calls to Stripe that took. `go_on` is called before each, and may raise."""
+    calls, after = 0, 0
+    while keys := list(
+        to_mend(run)
+        .filter(organization_id__gt=after)
+        .order_by("organization_id")
+        .values_list("organization_id", flat=True)
+        .distinct()[:CHUNK]
+    ):
+        for key in keys:
+            go_on()
+            calls += mend(run, list(to_mend(run).filter(organization_id=key)))
+        after = keys[-1]
+    return calls
+
+
+def mend(run: ReconciliationRun, rows: Sequence[Discrepancy]) -> int:
+    """Mend differences of one organization, and say of each how that went. Returns how many calls that took."""
+    organization = Organization.objects.filter(pk=rows[0].organization_id).first()
+    if organization is None:
+        return 0
+    for row in rows:
+        if CHECKS[row.type].mending is Mending.RECORD:
+            _record_refund(run, organization, row)
+    to_read = [row for row in rows if CHECKS[row.type].mending in (Mending.READ, Mending.END)]
+    if not to_read or organization.stripe_customer_id is None:
+        return 0
+    if busy_among([organization]):
+        return 0
+    return _read_again(run, organization, to_read)
+
+
+def _read_again(run: ReconciliationRun, organization: Organization, rows: Sequence[Discrepancy]) -> int:
+    customer_id = organization.stripe_customer_id or ""
+    before = columns_of(organization)
+    # Before anything changes: should this process die, it is known that it was mended, and from what.
+    Discrepancy.objects.filter(pk__in=[row.pk for row in rows]).update(undo={"columns": before})
+    objects = {row.stripe_object_id for row in rows}
+    # Where it is a subscription that our row names wrongly, only everything tells.
+    named = {each for each in objects if each == customer_id or path_of(each)} or {EVERYTHING}
+    request_sync(customer_id, named)
+    problem = _sync(customer_id)
+    compare_chunk(run, [organization.pk])
+    _tell(run, organization, rows, before, problem)
+    return len(named)
+
+
+def _sync(customer_id: str) -> str:
+    """Read now, or wait for whoever does. Returns why that failed, or nothing."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while not sync_customer(customer_id) and is_behind(customer_id) and time.monotonic() < give_up:
+            time.sleep(0.1)
+    except BillingError as error:
+        return str(error.message)
+    return ""
+
+
+def columns_of(organization: Organization) -> dict[str, Any]:
+    """The columns that follow Stripe, as JSON holds them."""
+    fresh = Organization.objects.filter(pk=organization.pk).values(
+        *(name for names in COLUMNS.values() for name in names)
+    )
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else value
+        for name, value in (fresh.first() or {}).items()
+    }
+
+
+def _tell(
+    run: ReconciliationRun,
+    organization: Organization,
+    rows: Iterable[Discrepancy],
+    before: dict[str, Any],
+    problem: str,
+) -> None:
+    """Write down what was mended, in one line of the ledger, and what was gone before anybody could mend it."""
+    with transaction.atomic():
+        after = columns_of(organization)
+        changed = {name: value for name, value in before.items() if after.get(name) != value}
+        fresh = {
+            row.pk: row
+            for row in Discrepancy.objects.select_for_update().filter(pk__in=[row.pk for row in rows])
+        }
+        mended = [row for row in fresh.values() if row.closed_at is not None and row.event_id is None]
+        left = [row for row in fresh.values() if row.closed_at is None]
+        for row in left:
+            Discrepancy.objects.filter(pk=row.pk).update(undo=None, note=problem)
+        if not mended:
+            return
+        held = any(row.type == "paid_but_suspended" for row in mended)
+        event = None
+        if changed or held:
+            event = record_system_event(
+                EVENT_TYPE,
+                organization,
+                _("Corrected after comparing with Stripe: %(what)s.")
+                % {"what": ", ".join(str(CHECKS[row.type].label) for row in mended)},
+                before=changed,
+                after={name: after[name] for name in changed},
+                currency=after.get("currency") or None,
+            )
+        how = recording.How.FIXED if event else recording.How.GONE
+        Discrepancy.objects.filter(pk__in=[row.pk for row in mended]).update(
+            closed_how=how, closed_in=run, event=event, undo={"columns": changed} if changed else None
+        )
+
+
+def _record_refund(run: ReconciliationRun, organization: Organization, row: Discrepancy) -> None:
+    """Tell the ledger of a refund that was made in Stripe's dashboard. Once, whoever else is at it."""
+    with transaction.atomic():
+        fresh = Discrepancy.objects.select_for_update().filter(pk=row.pk, closed_at__isnull=True).first()
+        if fresh is None:
+            return
+        if SubscriptionEvent.objects.filter(stripe_refund_id=fresh.stripe_object_id).exists():
+            recording.close(fresh, recording.How.GONE, run)
+            return
+        event = record_system_event(
+            REFUND_EVENT_TYPE,
+            organization,
+            _(
+                "A refund that was made at Stripe, and that nobody had told us of, was found and written down."
+            ),
+            stripe_refund_id=fresh.stripe_object_id,
+            amount=fresh.amount,
+            currency=fresh.currency or None,
+            status=fresh.theirs,
+        )
+        recording.close(fresh, recording.How.FIXED, run, event=event)

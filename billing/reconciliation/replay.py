@@ -1,0 +1,119 @@
+"""Events that Stripe lists and we never received: taken in as if they had come, and told.
+
+What an event means to us is known at Stripe's door, which lies above; it hangs itself in here when it starts.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Min
+from django.utils import timezone
+
+from billing import stripe_api
+from billing.importing import EVENT_TYPE as TAKEN_IN
+from billing.ledger import StripeEvent
+from billing.models import ReconciliationRun, SubscriptionEvent
+from billing.reconciliation import recording
+from billing.reconciliation.facts import Finding
+from billing.stripe_api import StripeObject
+from organizations.models import Organization
+
+# Stripe lists events of so many days, and some of them late.
+LISTED = datetime.timedelta(days=30)
+OVERLAP = datetime.timedelta(minutes=10)
+# What is younger may still be on its way to us.
+ON_ITS_WAY = datetime.timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What became of listed events."""
+
+    new: list[StripeEvent] = field(default_factory=list)
+    settled: list[StripeEvent] = field(default_factory=list)
+    """Of the new ones, those that are older than what was read since, and have nothing left to tell."""
+    known: list[StripeEvent] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+type TakeIn = Callable[[Sequence[StripeObject]], TakenIn]
+
+_doors: list[TakeIn] = []
+
+
+def take_in_with(door: TakeIn) -> None:
+    """Name the function that takes listed events in."""
+    _doors[:] = [door]
+
+
+@dataclass
+class Replayed:
+    """What the list of events told."""
+
+    watermark: datetime.datetime | None
+    """Every event until then is in the ledger."""
+    calls: int = 0
+    events: int = 0
+    missing: int = 0
+    customers: set[str] = field(default_factory=set)
+    """Whom the events were about."""
+
+
+def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
+    """Take in what was never received since the last run that knew. Raises StripeError."""
+    until = timezone.now()
+    since = _since(until)
+    replayed = Replayed(watermark=until)
+    if since is None:
+        return replayed
+    created = {"gte": int(since.timestamp()), "lte": int((until - ON_ITS_WAY).timestamp())}
+    # Newest first, as they come: those of a month do not fit into memory.
+    for page in stripe_api.list_pages("/v1/events", {"created": created}):
+        go_on()
+        taken = _doors[0](page[::-1])
+        replayed.calls += 1
+        replayed.events += len(page)
+        replayed.customers |= {
+            each.stripe_customer_id for each in (*taken.new, *taken.known) if each.stripe_customer_id
+        }
+        settled = {each.stripe_event_id for each in taken.settled}
+        replayed.missing += _record(run, [e for e in taken.new if e.stripe_event_id not in settled])
+    replayed.calls = max(replayed.calls, 1)
+    return replayed
+
+
+def _since(until: datetime.datetime) -> datetime.datetime | None:
+    """From where on to read: a little before the last run; at first, from when the first customer was taken in."""
+    done = ReconciliationRun.objects.filter(
+        state=ReconciliationRun.State.DONE, watermark__isnull=False
+    ).order_by("-watermark")
+    mark: datetime.datetime | None = done.values_list("watermark", flat=True).first()
+    if mark is not None:
+        mark -= OVERLAP + ON_ITS_WAY
+    else:
+        mark = SubscriptionEvent.objects.filter(type=TAKEN_IN).aggregate(first=Min("created_at"))["first"]
+    return None if mark is None else max(mark, until - LISTED)
+
+
+def _record(run: ReconciliationRun, new: Sequence[StripeEvent]) -> int:
+    """Tell of each that an organization here missed; returns how many."""
+    told = [each for each in new if each.handled and each.stripe_customer_id]
+    organizations = Organization.objects.in_bulk(
+        {each.stripe_customer_id for each in told}, field_name="stripe_customer_id"
+    )
+    ids = [each.stripe_event_id for each in told]
+    rows = {row.stripe_event_id: row for row in SubscriptionEvent.objects.filter(stripe_event_id__in=ids)}
+    missing = 0
+    for each in told:
+        organization = organizations.get(each.stripe_customer_id or "")
+        if organization is None:
+            continue
+        missing += 1
+        finding = Finding(
+            "event_missing", each.stripe_event_id, None, each.type, each.amount, each.currency or ""
+        )
+        recording.record_mended(run, organization, finding, rows.get(each.stripe_event_id))
+    return missing

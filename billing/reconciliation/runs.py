@@ -1,0 +1,408 @@
+"""A run from its start to its end, by as many processes as there are; each may die at any line.
+
+`advance` does whatever of a run is to be done and nobody else does: a slice to read, then the comparison, then the
+mending. It is what the task does, and the command. A run whose workers died is taken up by `queue_lost`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import traceback
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from billing import budget, stripe_api
+from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisconfigured, StripeRefused
+from billing.mirror import listing as mirrored
+from billing.models import Discrepancy, ReconciliationRun, ReconciliationSlice
+from billing.reconciliation import listing, mending
+from billing.reconciliation.checks import CHECKS
+from billing.reconciliation.comparing import Compared, compare_all, compare_some
+from billing.reconciliation.listing import RunFailed
+from billing.reconciliation.replay import replay
+from billing.sync import is_behind, sync_customer
+from organizations.models import Organization
+
+log = logging.getLogger(__name__)
+
+Run = ReconciliationRun
+State, Kind, Phase = Run.State, Run.Kind, Run.Phase
+
+TASK = "billing.tasks.advance_reconciliation"
+QUEUE = "reconciliation"
+# Behind everything else that a worker may have to do.
+PRIORITY = -20
+
+LEASE_SECONDS = 180
+# What was stopped, or killed, may be taken up again so long; later its pages are too old.
+RESUMABLE = datetime.timedelta(hours=6)
+# A run that has not ended by then never will.
+GIVEN_UP = datetime.timedelta(days=1)
+LOG_LINES = 500
+
+
+class _Stopped(Exception):
+    """Somebody stopped the run."""
+
+
+# -- starting, stopping ---------------------------------------------------------------------------------------
+
+
+def start(
+    kind: str,
+    *,
+    organization: Organization | None = None,
+    actor: User | None = None,
+    dry_run: bool = False,
+    fixes: Sequence[str] | None = None,
+    max_changes: int | None = None,
+    workers: int | None = None,
+) -> Run:
+    """Start a run, and queue tasks for it: `workers` of them, as many as the settings say unless told, none for 0.
+
+    Raises OperationRefused where such a run is going on already, or Stripe cannot be called at all.
+    """
+    problem = stripe_api.configuration_problem()
+    if problem:
+        raise OperationRefused(problem)
+    unknown = set(fixes or ()) - CHECKS.keys()
+    if unknown:
+        raise OperationRefused(_("There is no check of this name: %(name)s.") % {"name": min(unknown)})
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                kind=kind,
+                organization=organization,
+                asked_by=actor,
+                dry_run=dry_run,
+                fixes=None if fixes is None else list(fixes),
+                max_changes=max_changes,
+            )
+            run.refresh_from_db()
+            if kind == Kind.FULL:
+                listing.plan_slices(run)
+            many = settings.RECONCILE_WORKERS if kind == Kind.FULL else 1
+            queue(run, many if workers is None else workers)
+    except IntegrityError as error:
+        raise OperationRefused(_("Such a reconciliation is running already. Nothing was started.")) from error
+    return run
+
+
+def queue(run: Run, workers: int = 1) -> None:
+    """Queue tasks that carry a run on. Commits with the caller's transaction."""
+    task = app.configure_task(TASK, allow_unknown=True, queue=QUEUE, priority=PRIORITY)
+    for _number in range(workers):
+        task.defer(run_id=run.pk)
+
+
+def stop(run: Run, actor: User | None = None) -> bool:
+    """Stop a run after the page, or the organization, that is in hand. It can be taken up again. Whether it ran."""
+    return _end(
+        run, State.STOPPED, _("Stopped before its end; what was found until then stays."), stopped_by=actor
+    )
+
+
+def resumable(kind: str = Kind.FULL) -> Run | None:
+    """The run of a kind that was stopped, or whose process died, and that may be taken up again."""
+    newest = Run.objects.filter(kind=kind).order_by("-id").first()
+    if newest is None or newest.started_at < timezone.now() - RESUMABLE:
+        return None
+    return newest if newest.state in (State.RUNNING, State.STOPPED) else None
+
+
+def resume(run: Run, workers: int = 1) -> None:
+    """Take up a run that was stopped where it was left. Raises OperationRefused where another runs."""
+    try:
+        with transaction.atomic():
+            Run.objects.filter(pk=run.pk, state=State.STOPPED).update(
+                state=State.RUNNING, finished_at=None, message="", stopped_by=None
+            )
+            queue(run, workers)
+    except IntegrityError as error:
+        raise OperationRefused(_("Such a reconciliation is running already. Nothing was started.")) from error
+    run.refresh_from_db()
+
+
+def agree(run: Run, actor: User | None = None, workers: int = 1) -> None:
+    """Let a run go on that stopped and asked: its differences are mended. Raises OperationRefused where it did not."""
+    try:
+        with transaction.atomic():
+            agreed = Run.objects.filter(pk=run.pk, state=State.TRIPPED).update(
+                state=State.RUNNING, finished_at=None, message="", agreed_by=actor, agreed_at=Now()
+            )
+            if not agreed:
+                raise OperationRefused(
+                    _("This reconciliation does not wait for anybody. Nothing was changed.")
+                )
+            queue(run, workers)
+    except IntegrityError as error:
+        raise OperationRefused(_("Another reconciliation is running. Agree once it has ended.")) from error
+    run.refresh_from_db()
+
+
+def queue_lost() -> int:
+    """Queue a task for each run that should go on and that nobody is at. Returns for how many."""
+    lost = 0
+    for run in Run.objects.filter(state=State.RUNNING):
+        if timezone.now() - run.started_at > GIVEN_UP:
+            _end(run, State.FAILED, _("It did not come to its end within a day. Start it again."))
+            continue
+        is_at_it = Q(lease_until__gt=Now())
+        if Run.objects.filter(is_at_it, pk=run.pk).exists() or run.slices.filter(is_at_it).exists():
+            continue
+        queued = ProcrastinateJob.objects.filter(
+            task_name=TASK, status__in=("todo", "doing"), args__run_id=run.pk
+        )
+        waits = run.slices.filter(done_at__isnull=True)
+        if queued.exists() or (waits.exists() and not waits.filter(due_at__lte=Now()).exists()):
+            continue
+        queue(run)
+        lost += 1
+    return lost
+
+
+# -- carrying on ----------------------------------------------------------------------------------------------
+
+
+def advance(run_id: int) -> None:
+    """Do what there is to do of a run, until it ends or others do the rest. May run many times, at the same time."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        return
+    with budget.spending("reconciliation"):
+        try:
+            while listing.is_running(run) and (piece := listing.claim_slice(run)):
+                listing.read_slice(run, piece)
+            if run.slices.filter(done_at__isnull=True).exists() or not _take_lease(run):
+                return
+            _carry_through(run)
+        except _Stopped:
+            _save(run)
+            _let_go(run)
+        except LeaseLost:
+            log.warning("Run %s was taken over; whoever has it now carries it on", run.pk)
+        except RunFailed as failure:
+            _save(run)
+            _end(run, State.FAILED, str(failure))
+        except StripeError as error:
+            _save(run)
+            _give_way(run, error)
+        except Exception:
+            log.exception("Run %s broke off", run.pk)
+            _note(run, traceback.format_exc(limit=-3).replace("\0", ""))
+            _end(
+                run,
+                State.FAILED,
+                _("Something went wrong on our side; the log has more. Nothing was mended by half."),
+            )
+
+
+def _give_way(run: Run, error: StripeError) -> None:
+    """Leave the run to `queue_lost`, unless Stripe refuses, or has not answered for hours."""
+    is_over = timezone.now() - run.started_at > RESUMABLE
+    if is_over or isinstance(error, StripeMisconfigured | StripeRefused):
+        _end(run, State.FAILED, f"{error.message} ({error.detail})" if error.detail else str(error.message))
+        return
+    _note(run, str(error.message))
+    _let_go(run)
+
+
+def _carry_through(run: Run) -> None:
+    """Everything after the reading, by one process at a time. Raises _Stopped, LeaseLost, StripeError, RunFailed."""
+    run.refresh_from_db()
+
+    def go_on() -> None:
+        _renew(run)
+
+    if run.agreed_at is None or run.phase != Phase.MENDING:
+        pages = run.slices.aggregate(pages=Sum("pages"), read=Sum("objects_read"), changed=Sum("changed"))
+        run.calls, run.objects_read = pages["pages"] or 0, pages["read"] or 0
+        compared = _COMPARISONS[run.kind](run, go_on)
+        _take_over(run, compared)
+        _enter(run, Phase.MENDING)
+    if (why := mending.too_many(run)) is not None:
+        _save(run)
+        _end(run, State.TRIPPED, why)
+        return
+    try:
+        run.calls += mending.mend_all(run, go_on)
+    finally:
+        _save(run)
+    _end(run, State.DONE, _summary(run))
+
+
+def _full(run: Run, go_on: Any) -> Compared:
+    run.calls += listing.look_for_unseen(run, go_on)
+    go_on()
+    _catch_up(run, go_on)
+    _enter(run, Phase.COMPARING)
+    return compare_all(run, go_on)
+
+
+def _incremental(run: Run, go_on: Any) -> Compared:
+    customers = _catch_up(run, go_on)
+    _enter(run, Phase.COMPARING)
+    keys = set(
+        Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True)
+    ) | set(
+        Discrepancy.objects.unsettled()
+        .filter(organization__isnull=False)
+        .values_list("organization_id", flat=True)
+    )
+    return compare_some(run, [key for key in keys if key])
+
+
+def _one(run: Run, go_on: Any) -> Compared:
+    organization = run.organization
+    if organization is None:
+        return Compared()
+    if organization.stripe_customer_id:
+        run.calls += listing.read_customer(run, organization.stripe_customer_id)
+    go_on()
+    _enter(run, Phase.COMPARING)
+    return compare_some(run, [organization.pk])
+
+
+_COMPARISONS = {Kind.FULL: _full, Kind.INCREMENTAL: _incremental, Kind.ONE: _one}
+
+
+def _catch_up(run: Run, go_on: Any) -> set[str]:
+    """Take in the events that never came, and read what they are about. Returns whom all events were about."""
+    replayed = replay(run, go_on)
+    run.calls += replayed.calls
+    run.objects_read += replayed.events
+    run.watermark = replayed.watermark
+    if replayed.missing:
+        _note(run, _("%(n)d events had never been received; they were taken in.") % {"n": replayed.missing})
+    for customer_id in sorted(replayed.customers):
+        if is_behind(customer_id):
+            go_on()
+            sync_customer(customer_id)
+    return replayed.customers
+
+
+def _take_over(run: Run, compared: Compared) -> None:
+    run.organizations, run.left_alone = compared.organizations, compared.left_alone
+    run.errors, run.differing = len(compared.broken), len(compared.recorded.differing)
+    run.counts = dict(compared.recorded.counts)
+    for key, why in list(compared.broken.items())[:20]:
+        _note(run, _("Organization %(key)d could not be compared: %(why)s") % {"key": key, "why": why})
+
+
+def _summary(run: Run) -> str:
+    open_ones = Discrepancy.objects.open().filter(last_run=run).count()
+    return " ".join(
+        (
+            ngettext(
+                "%(n)d organization was compared.", "%(n)d organizations were compared.", run.organizations
+            )
+            % {"n": run.organizations},
+            ngettext("%(n)d difference is open", "%(n)d differences are open", open_ones) % {"n": open_ones}
+            + ", "
+            + ngettext("%(n)d was mended.", "%(n)d were mended.", run.fixed) % {"n": run.fixed},
+        )
+    )
+
+
+# -- the row --------------------------------------------------------------------------------------------------
+
+_TOLD = (
+    "calls",
+    "objects_read",
+    "watermark",
+    "organizations",
+    "differing",
+    "left_alone",
+    "errors",
+    "counts",
+    "found",
+    "fixed",
+    "gone",
+)
+
+
+def _save(run: Run) -> None:
+    how = Discrepancy.Closed
+    ended = dict(
+        Discrepancy.objects.filter(closed_in=run).order_by().values_list("closed_how").annotate(n=Count("pk"))
+    )
+    run.found = Discrepancy.objects.filter(first_run=run).count()
+    run.fixed, run.gone = ended.get(how.FIXED, 0), ended.get(how.GONE, 0)
+    Run.objects.filter(pk=run.pk).update(**{name: getattr(run, name) for name in _TOLD})
+
+
+def _enter(run: Run, phase: Run.Phase) -> None:
+    run.phase = phase
+    Run.objects.filter(pk=run.pk).update(phase=phase)
+    _save(run)
+
+
+def _end(run: Run, state: Run.State, message: str, **columns: Any) -> bool:
+    """End a run that is still running; whether it was."""
+    ended = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(
+        state=state, message=message, finished_at=Now(), lease_token=None, lease_until=None, **columns
+    )
+    run.refresh_from_db()
+    return bool(ended)
+
+
+def _note(run: Run, line: str) -> None:
+    """Add a line to the run's log."""
+    with transaction.atomic():
+        lines = Run.objects.select_for_update().values_list("log", flat=True).get(pk=run.pk)
+        lines.append({"at": timezone.now().isoformat(timespec="seconds"), "line": line})
+        Run.objects.filter(pk=run.pk).update(log=lines[-LOG_LINES:])
+
+
+def _take_lease(run: Run) -> bool:
+    token = uuid.uuid4()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE billing_reconciliationrun SET lease_token = %s, lease_until = now() + make_interval(secs => %s)
+            WHERE id = %s AND state = 'running' AND (lease_until IS NULL OR lease_until < now())
+            """,
+            [token, LEASE_SECONDS, run.pk],
+        )
+        run.lease_token = token
+        return bool(cursor.rowcount)
+
+
+def _renew(run: Run) -> None:
+    """Hold the run for another while. Raises _Stopped, and LeaseLost where somebody else carries it on."""
+    found = Run.objects.filter(pk=run.pk, lease_token=run.lease_token)
+    if not found.update(lease_until=Now() + datetime.timedelta(seconds=LEASE_SECONDS)):
+        if not listing.is_running(run):
+            raise _Stopped
+        raise LeaseLost
+
+
+def _let_go(run: Run) -> None:
+    Run.objects.filter(pk=run.pk, lease_token=run.lease_token).update(lease_token=None, lease_until=None)
+
+
+def progress(run: Run) -> tuple[int, int]:
+    """How many objects were read, and about how many there are: what the mirror has, at least what was read."""
+    read = run.slices.aggregate(n=Sum("objects_read"))["n"] or 0
+    return read, max(read, sum(mirrored.mirrored_count(path) for path in mirrored.LISTED))
+
+
+def slices_left(run: Run) -> int:
+    """How many slices nobody has read to their end."""
+    found: dict[str, int] = ReconciliationSlice.objects.filter(run=run, done_at__isnull=True).aggregate(
+        n=Count("pk")
+    )
+    return found["n"]
