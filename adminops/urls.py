@@ -1,11 +1,20 @@
-"""Addresses: the admin for staff, one door for Stripe."""
+"""Addresses: the admin for staff, a page for members, one door for Stripe, one for products that ask about access."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+from adminops import api
+from adminops.members import pages
+from adminops.members.login import MemberLogin
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", pages.home, name="members"),
+    path("login/", MemberLogin.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
+    path("<int:organization_id>/pay/", pages.pay, name="members_pay"),
+    path("<int:organization_id>/card/", pages.update_card, name="members_card"),
+    path("api/access/", api.access, name="access_api"),
     path("admin/", admin.site.urls),
     path("webhooks/", include("webhooks.urls")),
 ]

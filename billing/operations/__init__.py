@@ -4,6 +4,7 @@ from billing.operations.activate import ActivateOrganization, ResumeBilling
 from billing.operations.base import Course
 from billing.operations.cancel import CancelSubscription
 from billing.operations.discount import ApplyDiscount, RemoveDiscount
+from billing.operations.owner_pages import UPDATE_CARD
 from billing.operations.pause import PauseCollection, ResumeCollection
 from billing.operations.portal import CreatePortalSession
 from billing.operations.reactivate import ReactivateSubscription
@@ -36,5 +37,9 @@ OPERATIONS: dict[str, AnyOperation] = {
         ReprocessEvent(),
     )
 }
-# The same, and what our own jobs do.
-COURSES: dict[str, Course] = {**OPERATIONS, ResumeBilling.type: ResumeBilling()}
+# The same, what our own jobs do, and what owners do themselves.
+COURSES: dict[str, Course] = {
+    **OPERATIONS,
+    ResumeBilling.type: ResumeBilling(),
+    UPDATE_CARD.type: UPDATE_CARD,
+}

@@ -204,6 +204,10 @@ class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](Course)
 
     # -- before: nothing is changed ---------------------------------------------------------------------
 
+    def permits(self, actor: User, subject: SubjectT) -> bool:
+        """Whether this person may do it at all. What members may do is told by their membership instead."""
+        return actor.has_perm(self.permission)
+
     @abstractmethod
     def refuse_reason(self, subject: SubjectT) -> str | None:
         """Why it cannot be done now, as far as our own rows tell, in a sentence; None when it can."""

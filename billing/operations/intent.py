@@ -84,7 +84,7 @@ def perform(
     first = performed(agreed.uuid)
     if first is not None:
         return Performed(first)
-    if not actor.has_perm(operation.permission):
+    if not operation.permits(actor, subject):
         raise NotPermitted(_("You may not do this. Nothing was changed."), operation.permission)
     problem = stripe_api.configuration_problem() if operation.calls_stripe else None
     if problem:

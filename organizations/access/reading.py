@@ -31,7 +31,7 @@ def accesses_of(user: User | AnonymousUser, **which: Any) -> list[Access]:
     `which` narrows the memberships: `organization__slug="northwind-labs"`.
     """
     memberships = list(
-        Membership.objects.filter(user_id=user.pk, **which)
+        Membership.objects.filter(user_id=user.pk or 0, **which)
         .select_related("organization", "user")
         .order_by("organization__name", "pk")
     )
