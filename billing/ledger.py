@@ -150,6 +150,27 @@ def record_system_event(
     )
 
 
+def record_staff_act(
+    type_: str, actor: Any, message: str, *, organization: Organization | None = None, **columns: Any
+) -> SubscriptionEvent:
+    """Write down what a colleague did that asks nothing of Stripe. Runs inside the caller's transaction."""
+    now = timezone.now()
+    return SubscriptionEvent.objects.create(
+        source=SubscriptionEvent.Source.STAFF,
+        type=type_,
+        organization=organization,
+        organization_label=organization.name if organization else None,
+        stripe_customer_id=organization.stripe_customer_id if organization else None,
+        actor=actor,
+        actor_label=actor.get_username(),
+        occurred_at=now,
+        processed_at=now,
+        state=SubscriptionEvent.State.DONE,
+        message=message,
+        **columns,
+    )
+
+
 def payload_of(event: SubscriptionEvent) -> Any:
     """The decoded body of an event, or None where there is none any more."""
     payload = getattr(event, "payload", None)

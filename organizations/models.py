@@ -7,6 +7,7 @@ function (`billing.sync.sync_customer`) and by nobody else, so that lists and fi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -139,6 +140,13 @@ class Organization(models.Model):
     def has_live_subscription(self) -> bool:
         """Whether there is a subscription that has not ended."""
         return bool(self.stripe_subscription_id) and self.subscription_status not in ENDED_STATUSES
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When a live subscription is set to end; None where it goes on or has ended."""
+        if not self.has_live_subscription:
+            return None
+        return self.cancel_at or (self.current_period_end if self.cancel_at_period_end else None)
 
     def seats_used(self) -> int:
         """Seats that active members occupy now."""

@@ -11,8 +11,11 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from adminops.actions import ACTIONS, StaffAction
+from adminops.admin.listing import BackOfficeChangeList
+from adminops.admin.paging import CappedPaginator
 from adminops.pages.bulk import (
     BulkPage,
     bulk_url_name,
@@ -20,7 +23,9 @@ from adminops.pages.bulk import (
     can_be_done_to_many,
     refuse_those_who_may_not,
 )
+from adminops.pages.export import export_urls
 from adminops.pages.operation import operation_view
+from adminops.pages.saved_views import view_urls
 from billing.bulk.jobs import ROWS_PER_JOB
 
 
@@ -34,6 +39,11 @@ class BackOfficeAdmin(ModelAdmin):
     show_facets = ShowFacets.NEVER
     list_per_page = 50
     empty_value_display = "–"
+    paginator = CappedPaginator
+    list_before_template = "adminops/list_top.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BackOfficeChangeList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """What may be done to many, from the registry; what this person may not is not even named."""
@@ -61,7 +71,12 @@ class BackOfficeAdmin(ModelAdmin):
             )
             for action in self._actions_on_many()
         ]
-        urls: list[URLPattern] = [*on_many, *super().get_urls()]
+        urls: list[URLPattern] = [
+            *on_many,
+            *view_urls(self),
+            *export_urls(self),
+            *super().get_urls(),
+        ]
         return urls
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

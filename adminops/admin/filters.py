@@ -27,7 +27,7 @@ class SpanFilter(ListFilter):
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        for name in self.expected_parameters():
+        for name in self._ends():
             if name in params:
                 value = params.pop(name)
                 text = str(value[-1] if isinstance(value, list) else value).strip()
@@ -37,23 +37,27 @@ class SpanFilter(ListFilter):
     def has_output(self) -> bool:
         return True
 
-    def expected_parameters(self) -> list[str]:
-        return [f"{self.parameter_name}_from", f"{self.parameter_name}_to"]
+    def expected_parameters(self) -> list[str | None]:
+        return list(self._ends())
+
+    def _ends(self) -> tuple[str, str]:
+        return f"{self.parameter_name}_from", f"{self.parameter_name}_to"
 
     def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
-        for name, label in zip(self.expected_parameters(), (_("From"), _("To")), strict=True):
+        for name, label in zip(self._ends(), (_("From"), _("To")), strict=True):
             yield {"name": name, "label": label, "value": self.used_parameters.get(name, "")}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        for name, narrow in zip(self.expected_parameters(), (self.begin, self.end), strict=True):
-            if name in self.used_parameters:
+        for name, narrow in zip(self._ends(), (self.begin, self.end), strict=True):
+            text = str(self.used_parameters.get(name, ""))
+            if text:
                 try:
-                    queryset = narrow(queryset, self.parse(self.used_parameters[name]))
+                    queryset = narrow(queryset, self.parse(text))
                 except ValueError:
-                    self._say_once(request, self.used_parameters[name])
+                    self._say(request, text)
         return queryset
 
-    def _say_once(self, request: HttpRequest, text: str) -> None:
+    def _say(self, request: HttpRequest, text: str) -> None:
         words = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.") % {
             "text": text[:40],
             "filter": self.title,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
-from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,13 +22,12 @@ from unfold.views import ChangeList
 
 from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
+from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
-from adminops.admin.paging import CappedPaginator
 from adminops.pages.badges import DIFFERS, access_badge, member_badge, stripe_badge, subscription_badge
 from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
 from adminops.pages.invoice import invoice_urls
-from adminops.pages.saved_views import View, normal, view_urls, views_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing import mirror
 from billing.finding import Found, find, is_an_id
@@ -44,7 +42,7 @@ from organizations.search import find_organizations, ranked
 QUICK_ACTIONS = ("change_seats", "refund_invoice", "suspend_organization", "resync_organization")
 
 
-class CustomerChangeList(ChangeList):
+class CustomerChangeList(BackOfficeChangeList):
     """The list of customers: found by scraps, the best first; counted and paged up to a cap."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -57,16 +55,13 @@ class CustomerChangeList(ChangeList):
             .values("count")
         )
         # After filters and count, so that only the rows of this page pay for it.
-        rows = self.result_list.annotate(
+        listed: Any = self.result_list  # type: ignore[has-type]
+        rows = listed.annotate(
             used=Coalesce(Subquery(used), 0),
             differs=Exists(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
             newest_invoice=mirror.newest_invoice(OuterRef("stripe_customer_id")),
         ).prefetch_related(Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
         self.result_list = list(rows)
-        if self.paginator.is_capped:
-            # Else the page would offer to select "all" of a number that is not all.
-            self.result_count = len(self.result_list)
-        self.viewer = request.user
         for row in self.result_list:
             # For whoever looks; the admin itself serves many requests at once and must not remember one.
             row.viewer = request.user
@@ -75,21 +70,6 @@ class CustomerChangeList(ChangeList):
     def cards(self) -> Cards:
         """What is listed comes to."""
         return cards_of(self)
-
-    @cached_property
-    def views(self) -> list[View]:
-        """The views to choose from: those that come ready, then one's own."""
-        return views_of(self, self.viewer)
-
-    @property
-    def keep_view_url(self) -> str:
-        """Where what is shown is kept under a name."""
-        return reverse("admin:organizations_organization_view_keep")
-
-    @property
-    def view_query(self) -> str:
-        """What is shown, as a view keeps it."""
-        return normal(urlencode(self.filter_params, doseq=True))
 
     @property
     def failed_events_url(self) -> str:
@@ -117,11 +97,9 @@ class OrganizationAdmin(BackOfficeAdmin):
         "seen",
         "quick",
     )
-    paginator = CappedPaginator
     search_fields = ("name", "slug", "billing_email")
     search_help_text = _("Name, e-mail, a member's e-mail, or any Stripe id")
     list_filter = ORGANIZATION_FILTERS
-    list_before_template = "adminops/customer_list_top.html"
     fields = ("name", "slug", "billing_email", "notes")
     readonly_fields = ("slug",)
     change_form_template = "adminops/customer.html"
@@ -158,7 +136,7 @@ class OrganizationAdmin(BackOfficeAdmin):
             # What it belongs to was looked for before the list was: nobody here knows it.
             return queryset.none(), False
         best_first = ranked(queryset, find_organizations(term))
-        return best_first if ORDER_VAR in request.GET else best_first.order_by("rank"), False
+        return best_first if ORDER_VAR in request.GET else best_first.order_by(F("rank")), False
 
     @display(description=_("Customer"), ordering="name")
     def customer(self, obj: Any) -> str:
@@ -253,7 +231,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the page ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        return [*view_urls(self), *invoice_urls(self), *operation_urls(self), *super().get_urls()]
+        return [*invoice_urls(self), *operation_urls(self), *super().get_urls()]
 
     def change_view(
         self,

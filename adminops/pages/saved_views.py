@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -70,8 +71,8 @@ def views_of(changelist: Any, user: Any) -> list[View]:
             view.name,
             f"?{view.query}",
             view.query == shown,
-            reverse(_url_name(changelist.model_admin, "open"), args=[view.uuid]),
-            reverse(_url_name(changelist.model_admin, "forget"), args=[view.uuid]),
+            reverse(view_url_name(changelist.model_admin, "open"), args=[view.uuid]),
+            reverse(view_url_name(changelist.model_admin, "forget"), args=[view.uuid]),
         )
         for view in SavedView.objects.filter(owner=user, model=model)
     ]
@@ -106,7 +107,7 @@ def view_urls(model_admin: Any) -> list[URLPattern]:
         return redirect(f"{_listing(model_admin)}?{_find(model_admin, uuid=view).query}")
 
     def forgotten(request: HttpRequest, view: Any) -> HttpResponse:
-        found = _find(model_admin, uuid=view, owner=request.user)
+        found = _find(model_admin, uuid=view, owner=_owner(request))
         found.delete()
         messages.success(request, _("The view “%(name)s” is forgotten.") % {"name": found.name})
         return redirect(_listing(model_admin))
@@ -125,7 +126,7 @@ def _keep(request: HttpRequest, model_admin: Any) -> HttpResponse:
         return redirect(f"{_listing(model_admin)}?{normal(request.POST.get('query', '')[:2000])}")
     name, query = form.cleaned_data["name"], normal(form.cleaned_data["query"])
     model = model_admin.opts.label_lower
-    if SavedView.objects.filter(owner=request.user, model=model).count() >= MOST_OF_ONE_PERSON:
+    if SavedView.objects.filter(owner=_owner(request), model=model).count() >= MOST_OF_ONE_PERSON:
         messages.error(
             request,
             _("The view was not kept: you have %(most)d already. Forget one first.")
@@ -134,7 +135,7 @@ def _keep(request: HttpRequest, model_admin: Any) -> HttpResponse:
     else:
         try:
             with transaction.atomic():
-                SavedView.objects.create(owner=request.user, model=model, name=name, query=query)
+                SavedView.objects.create(owner=_owner(request), model=model, name=name, query=query)
             messages.success(request, _("The view “%(name)s” is kept.") % {"name": name})
         except IntegrityError:
             messages.error(
@@ -150,6 +151,10 @@ def _find(model_admin: Any, **lookup: Any) -> SavedView:
     return view
 
 
+def _owner(request: HttpRequest) -> User:
+    return cast("User", request.user)
+
+
 def _listing(model_admin: Any) -> str:
     return reverse(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_changelist")
 
@@ -158,5 +163,6 @@ def _name(model_admin: Any, act: str) -> str:
     return f"{model_admin.opts.app_label}_{model_admin.opts.model_name}_view_{act}"
 
 
-def _url_name(model_admin: Any, act: str) -> str:
+def view_url_name(model_admin: Any, act: str) -> str:
+    """The name of the address where a view of a list is kept, opened or forgotten."""
     return f"admin:{_name(model_admin, act)}"
