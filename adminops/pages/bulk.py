@@ -188,11 +188,12 @@ class BulkPage:
 
     def apply(self, form: BulkForm) -> HttpResponse:
         """Start what was agreed to, or show anew what would happen. Counts once, however many rows there are."""
+        # As on the page of one: what the form itself refuses confirms nothing.
+        if self.problem or not form.is_valid():
+            return self.previewed(form)
         usage = limits.count(self.request, group=self.action.name, rate=self.action.rate)
         if usage.exceeded:
             return self.limited(usage)
-        if self.problem or not form.is_valid():
-            return self.previewed(form)
         try:
             shown = self.agreed()
             if shown.asked != form.asked():

@@ -25,6 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from adminops import limits
+from adminops.pages import words
 from adminops.pages.forms import ReasonForm, ask_which_subscription
 from adminops.pages.frame import home_of, limited, page_context, tell
 from billing import denials
@@ -79,6 +80,10 @@ class OperationPage[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC
     def variant_for(self, choices: ChoicesT) -> OperationPage[Any, Any, Any]:
         """The page that shows and does what was chosen: this one, or one of its variants."""
         return self
+
+    def refusal(self) -> str | None:
+        """Why there is nothing here for this person to choose, though the operation itself could be done."""
+        return None
 
     def facts(self) -> list[str]:
         """What the person should know before typing, in short sentences."""
@@ -135,7 +140,7 @@ class Page:
 
     def respond(self) -> HttpResponse:
         """The answer to this request."""
-        refusal = self.action.refusal(self.subject)
+        refusal = self.action.refusal(self.subject) or self.page.refusal()
         if refusal:
             return self.show(self.page.form(), refusal=refusal)
         if self.request.method != "POST":
@@ -179,14 +184,14 @@ class Page:
             return {"problems": [*first, *wrong]}
         usage = limits.count(self.request, group=PREVIEWS, rate=PREVIEW_RATE)
         if usage.exceeded:
-            busy = _("That were many previews within a minute. Nothing was changed; try again in %(n)d s.")
+            busy = _("That were many previews within a minute. Try again in %(n)d s.")
             return {"problems": [busy % {"n": usage.seconds_left}]}
         try:
             choices = self.page.choices(form.cleaned_data)
             page = self.page.variant_for(choices)
             preview, agreement = agree(page.operation, self.subject, choices)
         except BillingError as error:
-            return {"problems": [*first, str(error.message)]}
+            return {"problems": [*first, words.without_reassurance(str(error.message))]}
         now = timezone.now()
         return {
             "preview": preview,
@@ -258,13 +263,15 @@ class Page:
 
     def apply(self, form: forms.Form) -> HttpResponse:
         """Do what was agreed to, or show anew what would happen."""
+        # What the form itself refuses confirms nothing, so it does not use up the limit: whoever forgot a reason
+        # twice may still refund. The preview that it is shown with has a limit of its own.
+        if not form.is_valid():
+            return self.show(form, **self.previewed(form))
         usage = limits.count(self.request, group=self.action.name, rate=self.action.rate)
         if usage.exceeded:
             return limited(self.request, self.action, self.subject, usage)
         try:
             choices, agreement = self.agreed()
-            if not form.is_valid():
-                return self.show(form, **self.previewed(form))
             if self.page.choices(form.cleaned_data) != choices:
                 raise PreviewOutdated(
                     _("You changed the form after this was shown. Nothing was changed; here it is anew.")

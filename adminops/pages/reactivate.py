@@ -31,11 +31,9 @@ class ReactivateForm(OptionalReasonForm):
         ),
         error_messages={
             "required": gettext_lazy(
-                "The subscription has ended. To go on, choose that a new one shall be made. Nothing was changed."
+                "The subscription has ended. To go on, choose that a new one shall be made."
             ),
-            "invalid_choice": gettext_lazy(
-                "Choose that a new subscription shall be made. Nothing was changed."
-            ),
+            "invalid_choice": gettext_lazy("Choose that a new subscription shall be made."),
         },
     )
 

@@ -37,7 +37,7 @@ class RefundForm(ReasonForm):
         error_messages={
             "required": gettext_lazy("Choose which invoice goes back."),
             "invalid_choice": gettext_lazy(
-                "This invoice is not one that this organization paid. Nothing was changed; choose another."
+                "This invoice is not one that this organization paid. Choose another."
             ),
         },
     )

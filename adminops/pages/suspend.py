@@ -194,6 +194,15 @@ class ActivatePage(OperationPage[Organization, ActivateChoices, ActivatePreview]
         may_all = self.user.has_perm(LEGAL_PERMISSION)
         return [hold for hold in self.holds if may_all or hold.kind != Hold.Kind.LEGAL]
 
+    def refusal(self) -> str | None:
+        if self.liftable:
+            return None
+        return ngettext(
+            "The open hold is a legal one, which you may not lift.",
+            "All %(n)d open holds are legal ones, which you may not lift.",
+            len(self.holds),
+        ) % {"n": len(self.holds)}
+
     def facts(self) -> list[str]:
         return [
             _("The legal hold “%(reason)s” is not yours to lift, so it stays.") % {"reason": hold.reason}
@@ -202,7 +211,8 @@ class ActivatePage(OperationPage[Organization, ActivateChoices, ActivatePreview]
         ]
 
     def initial(self) -> dict[str, Any]:
-        return {"holds": [str(hold.pk) for hold in self.liftable]}
+        # A legal hold is lifted by somebody who meant that one.
+        return {"holds": [str(hold.pk) for hold in self.liftable if hold.kind != Hold.Kind.LEGAL]}
 
     def form(self, data: Any = None) -> forms.Form:
         form = super().form(data)
@@ -281,9 +291,13 @@ def _kind(hold: HoldShown) -> str:
 
 
 def _hold_in_words(hold: Hold) -> str:
-    return _("%(kind)s: “%(reason)s” (%(who)s, %(since)s)") % {
+    told = {
         "kind": hold.get_kind_display(),
         "reason": hold.reason,
         "who": hold.placed_by.get_username() if hold.placed_by else _("the back office"),
         "since": words.short_date(hold.placed_at),
     }
+    if hold.ends_at is None:
+        return _("%(kind)s: “%(reason)s” (%(who)s, %(since)s; stays until lifted)") % told
+    told["ends"] = words.short_date(hold.ends_at)
+    return _("%(kind)s: “%(reason)s” (%(who)s, %(since)s; ends by itself on %(ends)s)") % told

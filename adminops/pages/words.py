@@ -1,4 +1,4 @@
-"""Dates and spans in the few words that fit a cell."""
+"""Dates and spans in the few words that fit a cell, and refusals in no more than their place needs."""
 
 from __future__ import annotations
 
@@ -57,3 +57,13 @@ def days_since(moment: datetime) -> str:
 def from_unix(seconds: float | None) -> datetime | None:
     """Stripe's time as ours."""
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def without_reassurance(sentence: str) -> str:
+    """A refusal as somebody reads it who only asked what would happen: that nothing was changed goes without saying."""
+    for reassurance in (_("Nothing was changed."), _("Nothing was changed;")):
+        before, found, after = sentence.partition(reassurance)
+        if found:
+            advice = after.strip()
+            sentence = f"{before.strip()} {advice[:1].upper()}{advice[1:]}".strip()
+    return sentence

@@ -339,6 +339,15 @@ def test_the_eleventh_within_a_minute_waits_and_says_until_when(
     assert apply(other, organization, token_in(preview(other, organization))).status_code == 302
 
 
+def test_what_the_form_refuses_does_not_use_up_the_limit(
+    organization: Organization, colleague: Client
+) -> None:
+    token = token_in(preview(colleague, organization))
+    for _ in range(20):
+        assert apply(colleague, organization, token, reason="").status_code == 200
+    assert apply(colleague, organization, token).status_code == 302
+
+
 @pytest.mark.parametrize(
     ("key", "sentence"), [("", "No Stripe key is set"), ("pk_test_x", "is not one of Stripe's")]
 )
@@ -380,7 +389,7 @@ def test_a_preview_that_stripe_does_not_give_is_a_sentence(
 ) -> None:
     fault(sandbox, "error_429", "/v1/invoices/create_preview", times=10)
     text = Page(preview(colleague, organization)).text
-    assert "Stripe is busy" in text
+    assert "Stripe is busy and asked us to wait. Try again in a minute." in text
     assert "Change to 12 seats" not in text
 
 

@@ -304,6 +304,31 @@ def test_a_legal_hold_is_lifted_by_those_who_may_only(organization: Organization
     assert not organization.open_holds().exists()
 
 
+def test_only_what_is_no_legal_matter_is_ticked_beforehand_and_each_hold_says_when_it_ends(
+    organization: Organization,
+) -> None:
+    until = timezone.now() + datetime.timedelta(days=9)
+    manual = HoldFactory(organization=organization, ends_at=until)
+    legal = HoldFactory(organization=organization, kind="legal", reason="court order")
+    page = login(*PERMISSIONS, LEGAL).get(url(organization, "activate"))
+    content = page.content.decode()
+    ticked = re.findall(r'<input[^>]*name="holds"[^>]*value="(\d+)"[^>]*checked', content)
+    assert ticked == [str(manual.pk)]
+    assert f'value="{legal.pk}"' in content
+    assert f"ends by itself on {timezone.localtime(until).day} " in Page(page).text
+    assert re.search(r"Legal: “court order” \(staff\d+, [^)]*; stays until lifted\)", Page(page).text)
+    assert "Lift 1 hold" in Page(page).text
+
+
+def test_where_one_may_lift_none_of_the_holds_there_is_a_sentence_and_no_form(
+    organization: Organization, colleague: Client
+) -> None:
+    HoldFactory(organization=organization, kind="legal")
+    page = colleague.get(url(organization, "activate"))
+    assert "The open hold is a legal one, which you may not lift." in Page(page).text
+    assert 'name="reason"' not in page.content.decode()
+
+
 @pytest.mark.parametrize("holds", [[], ["999999"], ["x"], ["\x00"]])
 def test_what_cannot_be_lifted_gets_a_sentence(
     organization: Organization, colleague: Client, holds: list[str]

@@ -14,10 +14,27 @@ document.addEventListener("DOMContentLoaded", () => {
 // The theme hides the page until its script has run, and by then the browser has given up on autofocus.
 document.addEventListener("alpine:initialized", () => {
     requestAnimationFrame(() => {
-        if (document.activeElement === document.body) {
-            document.querySelector("[autofocus]")?.focus();
+        // Where the browser did not give up, it went to the autofocus, past what was refused.
+        if (document.activeElement.matches("body, [autofocus]")) {
+            whereToBegin()?.focus();
         }
     });
+});
+
+// The first answer that was refused, else what is told instead of going on, else the first question.
+function whereToBegin() {
+    const first = (field) => field?.querySelector("input:checked") ?? field?.querySelector("input, select, textarea");
+    return (
+        first(document.querySelector(".bo-operation .bo-field:has(.bo-error)")) ??
+        document.querySelector(".bo-operation [data-preview] [role='alert']") ??
+        document.querySelector("[autofocus]") ??
+        first(document.querySelector(".bo-operation .bo-field"))
+    );
+}
+
+// Django's two-box chooser builds itself with the page's load, and names an icon without saying that it is one.
+window.addEventListener("load", () => {
+    setTimeout(() => document.querySelectorAll(".help-tooltip").forEach((icon) => icon.setAttribute("role", "img")));
 });
 
 // What Stripe tells of an act arrives a moment after it, so the page that shows the act looks again for a while. A page
