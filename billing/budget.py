@@ -89,6 +89,11 @@ def granted() -> float:
     return float(settings.STRIPE_CALLS_PER_SECOND * SHARE_OF_SLOTS)
 
 
+def granted_of_one_endpoint() -> float:
+    """The same of calls to one endpoint."""
+    return float(min(settings.STRIPE_CALLS_PER_SECOND, ENDPOINT_CALLS_PER_SECOND) * SHARE_OF_SLOTS)
+
+
 def take(method: str, path: str) -> None:
     """Wait for the turn of one call. Raises StripeBusy where that would take too long; then nothing was sent."""
     allowed = settings.STRIPE_CALLS_PER_SECOND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -9,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -18,7 +20,7 @@ from adminops.actions import action_named
 from adminops.admin.base import ReadOnlyAdmin
 from adminops.pages import badges
 from adminops.pages.badges import Badge
-from adminops.pages.bulk import BulkPage, refuse_those_who_may_not
+from adminops.pages.bulk import BulkPage, in_digits, refuse_those_who_may_not
 from adminops.pages.spreadsheet import csv_response
 from adminops.templatetags.backoffice import moment
 from billing.bulk import jobs
@@ -50,6 +52,20 @@ def outcome_badge(row: Any) -> Badge:
     return Badge(outcome.label, tone, icon)
 
 
+def happened(row: Any) -> str:
+    """What happened to a row, in words; of one that was put off, why, and when it is tried again."""
+    told = row.told or ""
+    if row.outcome != Outcome.WAITING or not told:
+        return str(told)
+    when = (
+        _("It is tried again by itself at %(time)s.")
+        % {"time": formats.time_format(timezone.localtime(row.due_at), "H:i:s")}
+        if row.due_at > timezone.now()
+        else _("It is tried again by itself in a moment.")
+    )
+    return f"{told} {when}"
+
+
 def job_badge(job: BulkJob, counts: dict[Outcome, int]) -> Badge:
     """How far a job is, in a word."""
     if any(counts.get(outcome) for outcome in RUNNING):
@@ -64,11 +80,11 @@ def progress_in_words(counts: dict[Outcome, int]) -> str:
     """ "812 of 1,000 done, 3 failed"."""
     total = sum(counts.values())
     parts = [
-        ngettext("%(done)d of %(total)d done", "%(done)d of %(total)d done", total)
-        % {"done": counts.get(Outcome.DONE, 0), "total": total}
+        ngettext("%(done)s of %(total)s done", "%(done)s of %(total)s done", total)
+        % {"done": in_digits(counts.get(Outcome.DONE, 0)), "total": in_digits(total)}
     ]
     parts += [
-        f"{count} {outcome.label.lower()}"
+        f"{in_digits(count)} {outcome.label.lower()}"
         for outcome in Outcome
         if outcome != Outcome.DONE and (count := counts.get(outcome))
     ]
@@ -95,6 +111,13 @@ class BulkJobAdmin(ReadOnlyAdmin):
         return request.user.has_perm("billing.view_subscriptionevent")
 
     # -- the list ---------------------------------------------------------------------------------------
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        named = {"title": _("Bulk jobs"), **(extra_context or {})}
+        response: HttpResponse = super().changelist_view(request, named)
+        return response
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
@@ -199,21 +222,52 @@ class BulkJobAdmin(ReadOnlyAdmin):
         """Every row and what became of it, as a file."""
         job = self._job(request, object_id)
         rows = jobs.with_outcomes(BulkRow.objects.filter(job=job)).order_by("position")
+        of_job = [job.reason, job.ticket, job.actor.get_username(), in_utc(job.created_at)]
         return csv_response(
             f"bulk-job-{job.pk}",
-            [_("No."), _("Whom"), _("What was to happen"), _("Outcome"), _("What happened"), _("Our id")],
+            [
+                _("No."),
+                _("Whom"),
+                _("Organization's id"),
+                _("Customer's id at Stripe"),
+                _("What was to happen"),
+                _("Outcome"),
+                _("What happened"),
+                _("Ended (UTC)"),
+                _("Our id"),
+                _("Reason"),
+                _("Ticket"),
+                _("By"),
+                _("Asked for (UTC)"),
+            ],
             (
                 [
                     row.position + 1,
                     row.label,
+                    *ids_of(row),
                     row.outlook,
                     str(outcome_badge(row).word),
-                    row.told or "",
+                    happened(row),
+                    in_utc(row.ended_at),
                     str(row.operation) if row.ledger_id else "",
+                    *of_job,
                 ]
-                for row in rows
+                for row in rows.select_related("organization", "subject_event")
             ),
         )
+
+
+def ids_of(row: BulkRow) -> tuple[object, str | None]:
+    """The organization's key and its customer at Stripe, of the organization or of the event that a row is about."""
+    if row.organization is not None:
+        return row.organization.pk, row.organization.stripe_customer_id
+    event = row.subject_event
+    return (event.organization_id, event.stripe_customer_id) if event else (None, None)
+
+
+def in_utc(moment: datetime.datetime | None) -> str:
+    """ "2026-12-24T14:05:07+00:00": for machines, wherever they stand."""
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds") if moment else ""
 
 
 def job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
@@ -226,7 +280,7 @@ def job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
         rows = rows.filter(outcome=wanted)
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     for row in page.object_list:
-        row.badge = outcome_badge(row)
+        row.badge, row.happened = outcome_badge(row), happened(row)
     is_running = any(counts.get(outcome) for outcome in RUNNING)
     may = request.user.has_perm(OPERATIONS[job.type].permission)
     return {
@@ -240,6 +294,7 @@ def job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
         "wanted": wanted if wanted in Outcome.values else "",
         "page": page,
         "looks": LOOKS if is_running else 0,
+        "is_running": is_running,
         "may_stop": may and job.stopped_at is None and bool(counts.get(Outcome.WAITING)),
         "may_retry": may and not is_running and any(counts.get(outcome) for outcome in RETRIABLE),
         "title": OPERATIONS[job.type].label,

@@ -19,15 +19,17 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import formats
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from adminops import limits
+from adminops.pages import words
 from adminops.pages.bulk_forms import FORMS, BulkForm
 from adminops.pages.frame import LIMITED
 from billing import denials
-from billing.bulk import jobs
+from billing.bulk import cautions, jobs
 from billing.bulk.base import BulkKind
 from billing.bulk.jobs import Plan
 from billing.bulk.kinds import KINDS
@@ -48,6 +50,8 @@ class Shown:
     asked: dict[str, Any]
     rows: dict[str, str]
     """Digest by key of what was ticked."""
+    left_out: dict[str, str]
+    """Why it cannot be done, by key of the rest."""
 
 
 def can_be_done_to_many(action: StaffAction, model_label: str) -> bool:
@@ -113,7 +117,7 @@ class BulkPage:
                 **self.frame(),
                 "form": form or self.form(),
                 "refusal": self.problem,
-                "count": ngettext("%(n)d chosen", "%(n)d chosen", count) % {"n": count},
+                "count": chosen_in_words(count),
                 "chosen": signing.dumps(
                     {"keys": self.keys, "user": self.request.user.pk}, salt=self.salt, compress=True
                 ),
@@ -142,10 +146,24 @@ class BulkPage:
             plan=planned,
             notice=notice,
             token=self.token(planned, form.asked()),
-            confirm_label=_("%(what)s: %(n)d of %(all)d")
-            % {"what": self.action.label, "n": len(planned.rows), "all": len(self.keys)},
+            cautions=cautions.counted(row.cautions for row in planned.rows),
+            sums=self.kind.sums(planned.figures) if len(planned.rows) > 1 else [],
+            duration=self.duration(len(planned.rows)),
+            confirm_label=_("%(what)s: %(n)s of %(all)s")
+            % {
+                "what": self.action.label,
+                "n": in_digits(len(planned.rows)),
+                "all": in_digits(len(planned.rows) + len(planned.refused)),
+            },
             valid_minutes=settings.PREVIEW_MAX_AGE_SECONDS // 60,
         )
+
+    def duration(self, rows: int) -> str:
+        """How long it will take, in a sentence; empty where nothing limits it."""
+        seconds = jobs.seconds_needed(self.kind, rows)
+        if seconds is None:
+            return ""
+        return _("At the pace that Stripe allows, this takes %(long)s.") % {"long": words.roughly(seconds)}
 
     # -- starting ---------------------------------------------------------------------------------------
 
@@ -156,6 +174,7 @@ class BulkPage:
                 "id": str(uuid4()),
                 "asked": asked,
                 "rows": {row.selected.key: row.digest for row in planned.rows},
+                "left_out": {selected.key: why for selected, why in planned.refused},
                 "user": self.request.user.pk,
             },
             salt=self.salt,
@@ -175,7 +194,7 @@ class BulkPage:
         """What the person agreed to. Raises PreviewOutdated with what to say."""
         try:
             token = self.loads("token", settings.PREVIEW_MAX_AGE_SECONDS)
-            return Shown(UUID(token["id"]), token["asked"], token["rows"])
+            return Shown(UUID(token["id"]), token["asked"], token["rows"], token["left_out"])
         except signing.SignatureExpired:
             raise PreviewOutdated(
                 _("This was shown more than %(minutes)d minutes ago. Nothing was changed; here it is anew.")
@@ -204,6 +223,7 @@ class BulkPage:
                 self.kind,
                 id_=shown.id_,
                 shown=shown.rows,
+                left_out=shown.left_out,
                 asked=shown.asked,
                 actor=cast(Any, self.request.user),
                 reason=form.cleaned_data["reason"],
@@ -211,7 +231,6 @@ class BulkPage:
             )
         except OperationRefused as refusal:
             return self.previewed(form, str(refusal.message))
-        messages.success(self.request, _("It has begun. You may leave this page; the work goes on."))
         return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
 
     def limited(self, usage: limits.Usage) -> HttpResponse:
@@ -221,7 +240,7 @@ class BulkPage:
             LIMITED,
             {
                 **self.frame(),
-                "name": ngettext("%(n)d chosen", "%(n)d chosen", len(self.keys)) % {"n": len(self.keys)},
+                "name": chosen_in_words(len(self.keys)),
                 "usage": usage,
                 "again_url": self.list_url,
             },
@@ -229,6 +248,16 @@ class BulkPage:
         )
         response.headers["Retry-After"] = str(usage.seconds_left)
         return response
+
+
+def in_digits(count: int) -> str:
+    """ "1,000"."""
+    return formats.number_format(count, force_grouping=True)
+
+
+def chosen_in_words(count: int) -> str:
+    """ "1,000 chosen"."""
+    return ngettext("%(n)s chosen", "%(n)s chosen", count) % {"n": in_digits(count)}
 
 
 def list_url(kind: BulkKind[Any, Any, Any]) -> str:

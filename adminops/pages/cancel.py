@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy
 from adminops.pages import words
 from adminops.pages.forms import ReasonForm
 from adminops.pages.operation import OperationPage, Row
-from adminops.pages.seats import every
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.cancel_preview import (
@@ -22,7 +21,7 @@ from billing.operations.cancel_preview import (
     UnpaidInvoice,
     When,
 )
-from billing.operations.subscription import date_in_words
+from billing.operations.subscription import date_in_words, every
 from organizations.models import Organization
 
 YES = "yes"

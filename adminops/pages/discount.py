@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from adminops.pages import words
 from adminops.pages.forms import ReasonForm, subscription_in_words
 from adminops.pages.operation import OperationPage, Row
-from adminops.pages.seats import every
 from billing import mirror
 from billing.money import format_money
 from billing.operations import OPERATIONS
@@ -23,7 +22,7 @@ from billing.operations.discount_preview import (
     RemoveChoices,
     RemovePreview,
 )
-from billing.operations.subscription import SubscriptionChoices, live_subscriptions
+from billing.operations.subscription import SubscriptionChoices, every, live_subscriptions
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 

@@ -11,11 +11,10 @@ from django.utils.translation import gettext_lazy, ngettext
 from adminops.pages import words
 from adminops.pages.forms import OptionalReasonForm
 from adminops.pages.operation import OperationPage, Row
-from adminops.pages.seats import every
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.reactivate_preview import How, ReactivateChoices, ReactivatePreview
-from billing.operations.subscription import date_in_words, live_subscriptions
+from billing.operations.subscription import date_in_words, every, live_subscriptions
 from organizations.models import Organization
 
 

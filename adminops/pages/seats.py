@@ -19,7 +19,7 @@ from billing.operations import OPERATIONS
 from billing.operations.base import Preview
 from billing.operations.seat_plan import SeatPlanPreview, SeatWithdrawalPreview, plan_in_words, planner
 from billing.operations.seat_preview import MAX_SEATS, Proration, SeatChoices, SeatPreview, When
-from billing.operations.subscription import live_subscriptions
+from billing.operations.subscription import every, live_subscriptions
 from billing.schedules import planned_seats, schedule_of
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -332,16 +332,3 @@ def too_few(used: int, seats: int) -> list[str]:
         )
         % {"used": used, "seats": seats}
     ]
-
-
-def every(interval: str, count: int) -> str:
-    """ "each month", "every 3 months"."""
-    each = {"day": _("each day"), "week": _("each week"), "month": _("each month"), "year": _("each year")}
-    if count == 1:
-        return each.get(interval, interval)
-    return {
-        "day": ngettext("every %(n)d day", "every %(n)d days", count),
-        "week": ngettext("every %(n)d week", "every %(n)d weeks", count),
-        "month": ngettext("every %(n)d month", "every %(n)d months", count),
-        "year": ngettext("every %(n)d year", "every %(n)d years", count),
-    }[interval] % {"n": count}

@@ -10,7 +10,8 @@ from django.http import HttpResponse
 
 # A cell that begins so is a formula to a spreadsheet, whoever wrote it: a customer's name, say.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_CONTROL = ("\t", "\r", "\n")
 
 
 def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> HttpResponse:
@@ -29,6 +30,7 @@ def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[objec
 
 def safe_cell(value: object) -> object:
     """The value as a cell that is never a formula; numbers stay numbers."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    # Some spreadsheets pass over the spaces before it.
+    if isinstance(value, str) and (value.startswith(_CONTROL) or value.lstrip().startswith(_FORMULA)):
         return f"'{value}"
     return "" if value is None else value

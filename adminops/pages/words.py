@@ -46,6 +46,17 @@ def ago(moment: datetime) -> str:
     return _("%(count)d y") % {"count": days // 365}
 
 
+def roughly(seconds: int) -> str:
+    """How long something takes, coarsely: "less than a minute", "about 5 minutes", "about 2 hours"."""
+    if seconds < 60:
+        return _("less than a minute")
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return ngettext("about %(count)d minute", "about %(count)d minutes", minutes) % {"count": minutes}
+    hours = round(minutes / 60)
+    return ngettext("about %(count)d hour", "about %(count)d hours", hours) % {"count": hours}
+
+
 def days_since(moment: datetime) -> str:
     """ "9 days", or "today"."""
     days = (timezone.localdate() - timezone.localtime(moment).date()).days

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed, with_held
+from billing.bulk import cautions
+from billing.bulk.base import Figure, OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
 from billing.operations.activate import ActivateChoices, ActivatePreview
 from billing.operations.base import Choices, Preview
@@ -23,6 +25,9 @@ from organizations.models import Hold, Organization
 
 class _OfOurOwn[ChoicesT: Choices, PreviewT: Preview](OrganizationsKind[ChoicesT, PreviewT]):
     """An operation whose preview asks nobody but our own rows, so that the preview itself is what is agreed to."""
+
+    # Where billing stops or resumes: a look, the change, and the subscription again.
+    calls = 3
 
     @abstractmethod
     def choices_for(self, standing: Standing, asked: dict[str, Any]) -> ChoicesT:
@@ -48,7 +53,18 @@ class _OfOurOwn[ChoicesT: Choices, PreviewT: Preview](OrganizationsKind[ChoicesT
         choices = self.choices_for(standing, asked)
         operation = cast("StandingOperation[ChoicesT, PreviewT]", self.operation)
         preview = operation.preview_of(subject, standing, choices, int(timezone.now().timestamp()))
-        return PlannedRow(selected, choices, " · ".join(self.in_words(preview)), preview.to_dict())
+        return PlannedRow(
+            selected,
+            choices,
+            " · ".join(self.in_words(preview)),
+            preview.to_dict(),
+            tuple(caution for each in standing.subscriptions for caution in cautions.of_subscription(each)),
+            {Figure("members"): self.members_concerned(preview)},
+        )
+
+    @abstractmethod
+    def members_concerned(self, preview: PreviewT) -> int:
+        """How many members lose access, or come in again."""
 
     def hold(
         self, basis: dict[str, Any], subject: Organization, choices: ChoicesT, preview: PreviewT
@@ -70,11 +86,14 @@ class SuspendMany(_OfOurOwn[SuspendChoices, SuspendPreview]):
             invoices=asked["invoices"],
         )
 
+    def members_concerned(self, preview: SuspendPreview) -> int:
+        return preview.members
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        return [_lose_access(figures.total())]
+
     def in_words(self, preview: SuspendPreview) -> list[str]:
-        words = [
-            ngettext("%(n)d member loses access", "%(n)d members lose access", preview.members)
-            % {"n": preview.members}
-        ]
+        words = [_lose_access(preview.members)]
         if preview.to_pause:
             words.append(_("billing stops"))
         elif preview.subscriptions:
@@ -112,17 +131,32 @@ class ActivateMany(_OfOurOwn[ActivateChoices, ActivatePreview]):
             raise OperationRefused(_("No hold of these kinds is open."))
         return ActivateChoices(holds=holds)
 
+    def members_concerned(self, preview: ActivatePreview) -> int:
+        return preview.members if preview.opens else 0
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        return [_come_in(figures.total())]
+
     def in_words(self, preview: ActivatePreview) -> list[str]:
         lifted = ", ".join(str(Hold.Kind(hold.kind).label).lower() for hold in preview.lifted)
         words = [_("Lifted: %(holds)s") % {"holds": lifted}]
         if preview.opens:
-            words.append(
-                ngettext("%(n)d member comes in again", "%(n)d members come in again", preview.members)
-                % {"n": preview.members}
-            )
+            words.append(_come_in(preview.members))
         else:
             left = ", ".join(str(Hold.Kind(hold.kind).label).lower() for hold in preview.remaining)
             words.append(_("still suspended: %(holds)s") % {"holds": left})
         if preview.resumes:
             words.append(_("billing resumes"))
         return words
+
+
+def _lose_access(members: int) -> str:
+    return ngettext("%(n)s member loses access", "%(n)s members lose access", members) % {
+        "n": formats.number_format(members, force_grouping=True)
+    }
+
+
+def _come_in(members: int) -> str:
+    return ngettext("%(n)s member comes in again", "%(n)s members come in again", members) % {
+        "n": formats.number_format(members, force_grouping=True)
+    }

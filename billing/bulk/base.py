@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
+from billing.bulk.cautions import Caution
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices, Preview, Subject
@@ -41,6 +43,18 @@ class Selected[SubjectT: Subject]:
     """Where the plan is about access."""
 
 
+@dataclass(frozen=True, order=True)
+class Figure:
+    """What is added up over all rows: numbers of one kind, of one currency, for the same length of time."""
+
+    name: str
+    currency: str = ""
+    """Where it is an amount, in minor units."""
+    interval: str = ""
+    interval_count: int = 1
+    """Where it recurs: every so many days, weeks, months or years."""
+
+
 @dataclass(frozen=True)
 class PlannedRow:
     """What would happen to one of many."""
@@ -51,11 +65,16 @@ class PlannedRow:
     """What will happen to it, in a few words."""
     basis: dict[str, Any]
     """What it is like now, as far as the outlook depends on it; of JSON's own types."""
+    cautions: tuple[Caution, ...] = ()
+    """What else there is about it that a person should know before agreeing."""
+    figures: Mapping[Figure, int] = field(default_factory=dict)
+    """What it adds to the sums of all rows."""
 
     @property
     def digest(self) -> str:
         """Equal for equal plans: what was shown is held against it."""
-        told = json.dumps([self.choices.to_dict(), self.basis, self.outlook], sort_keys=True)
+        shown = [self.outlook, *(caution.words for caution in self.cautions)]
+        told = json.dumps([self.choices.to_dict(), self.basis, *shown], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -66,6 +85,10 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     """The operation's, in `OPERATIONS`."""
     ticked_in: ClassVar[str]
     """Of which model's list, as `app_label.model_name`."""
+    calls: ClassVar[int] = 0
+    """How many calls to Stripe one row takes, with those that read what it changed."""
+    calls_of_one_endpoint: ClassVar[int] = 1
+    """How many of them go to the same endpoint, at most."""
 
     @property
     def operation(self) -> AnyOperation:
@@ -79,6 +102,10 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     @abstractmethod
     def planned(self, selected: Selected[SubjectT], asked: dict[str, Any]) -> PlannedRow:
         """What would happen to this one. Raises OperationRefused with why it cannot be done to it."""
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        """What all rows come to together, in words; `figures` are theirs, added up."""
+        return []
 
     @abstractmethod
     def hold(self, basis: dict[str, Any], subject: SubjectT, choices: ChoicesT, preview: PreviewT) -> None:

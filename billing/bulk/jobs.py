@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from procrastinate.contrib.django import app
 
-from billing.bulk.base import BulkKind, PlannedRow, Selected
+from billing import budget
+from billing.bulk.base import BulkKind, Figure, PlannedRow, Selected
 from billing.errors import BillingError, OperationRefused
 from billing.models import BulkJob, BulkRow, SubscriptionEvent
 from billing.operations.base import Subject
@@ -55,6 +57,14 @@ class Plan:
     rows: list[PlannedRow] = field(default_factory=list)
     refused: list[tuple[Selected[Any], str]] = field(default_factory=list)
 
+    @property
+    def figures(self) -> Counter[Figure]:
+        """The figures of all rows, added up."""
+        added: Counter[Figure] = Counter()
+        for row in self.rows:
+            added.update(row.figures)
+        return added
+
 
 def plan(kind: BulkKind[Any, Any, Any], keys: Sequence[str], asked: dict[str, Any]) -> Plan:
     """What would happen to each of what was ticked, told from our own rows alone."""
@@ -72,6 +82,7 @@ def start(
     *,
     id_: UUID,
     shown: Mapping[str, str],
+    left_out: Mapping[str, str] | None = None,
     asked: dict[str, Any],
     actor: User,
     reason: str = "",
@@ -79,14 +90,17 @@ def start(
 ) -> BulkJob:
     """Start what was agreed to: rows and their tasks, in one transaction. Under the same id, once.
 
-    `shown` has the digest of what was shown by the key of what was ticked. What is no longer so is a row as well, one
-    that says why it is not done. Raises OperationRefused where there are too many, or none.
+    `shown` has the digest of what was shown by the key of what was ticked; `left_out` says why the rest of what was
+    ticked cannot be done. That is a row as well, and so is what is no longer as it was shown: each says why it is not
+    done. Raises OperationRefused where there are too many, or none.
     """
     if not shown:
         raise OperationRefused(_("There is nothing to be done to any of them. Nothing was changed."))
-    if len(shown) > ROWS_PER_JOB:
+    left_out = left_out or {}
+    if len(shown) + len(left_out) > ROWS_PER_JOB:
         raise OperationRefused(too_many())
     made = plan(kind, list(shown), asked)
+    left = [(selected, left_out[selected.key]) for selected in kind.selected(list(left_out))]
     with transaction.atomic():
         job, is_new = BulkJob.objects.get_or_create(
             uuid=id_,
@@ -94,13 +108,22 @@ def start(
         )
         if is_new:
             rows = [_row(job, each, shown[each.selected.key]) for each in made.rows]
-            rows += [_refused_row(job, selected, why) for selected, why in made.refused]
-            position = {key: number for number, key in enumerate(shown)}
+            rows += [_refused_row(job, selected, why) for selected, why in [*made.refused, *left]]
+            position = {key: number for number, key in enumerate([*shown, *left_out])}
             for row in rows:
                 row.position = position[row.selected]
             created = BulkRow.objects.bulk_create(rows)
             queue(row.pk for row in created if row.state == BulkRow.State.WAITING)
     return job
+
+
+def seconds_needed(kind: BulkKind[Any, Any, Any], rows: int) -> int | None:
+    """How long so many rows take at least, at the calls that Stripe allows; None where they are not limited."""
+    granted = budget.granted()
+    if not granted:
+        return None
+    of_one = budget.granted_of_one_endpoint()
+    return round(rows * max(kind.calls / granted, kind.calls_of_one_endpoint / of_one))
 
 
 def too_many() -> str:
@@ -154,6 +177,7 @@ def with_outcomes(rows: QuerySet[BulkRow]) -> QuerySet[Any]:
         ledger_id=Subquery(event.values("pk")[:1]),
         ledger_state=Subquery(event.values("state")[:1]),
         ledger_attempts=Subquery(event.values("attempts")[:1]),
+        ended_at=Subquery(event.values("processed_at")[:1]),
         told=Case(
             When(ledger_id__isnull=False, then=Subquery(event.values("message")[:1])), default=F("message")
         ),

@@ -21,6 +21,9 @@ class ResyncMany(OrganizationsKind[Choices, Preview]):
     """All that Stripe has of each."""
 
     type = "resync_organization"
+    # The customer, its cards, subscriptions, products, payments, refunds and invoices.
+    calls = 10
+    calls_of_one_endpoint = 2
 
     @property
     def operation(self) -> AnyOperation:
@@ -48,6 +51,9 @@ class ReprocessMany(BulkKind[SubscriptionEvent, Choices, ReprocessPreview]):
     """Events of Stripe's, ticked in the ledger."""
 
     type = "reprocess_event"
+    # What there is before, and once more when it is read.
+    calls = 3
+    calls_of_one_endpoint = 2
     ticked_in = "billing.subscriptionevent"
 
     def selected(self, keys: Sequence[str]) -> list[Selected[SubscriptionEvent]]:

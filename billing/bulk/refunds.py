@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from billing import mirror
-from billing.bulk.base import BulkKind, PlannedRow, Selected, with_held
+from billing.bulk import cautions
+from billing.bulk.base import BulkKind, Figure, PlannedRow, Selected, with_held
 from billing.errors import OperationRefused
 from billing.money import format_money
-from billing.operations.refund_preview import RefundChoices, RefundPreview, lock_key_of
+from billing.operations.refund_account import dispute_of
+from billing.operations.refund_preview import (
+    RefundChoices,
+    RefundPreview,
+    lock_key_of,
+    refuse_for_disputes,
+)
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -21,6 +29,9 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
 
     type = "refund_invoice"
     ticked_in = "djstripe.invoice"
+    # The invoice and its account before and after, the refund, and what it changed.
+    calls = 13
+    calls_of_one_endpoint = 3
 
     def selected(self, keys: Sequence[str]) -> list[Selected[Organization]]:
         """Whose invoice each is; one of a customer that no organization here has is left out."""
@@ -29,12 +40,25 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
             {invoice["customer"] for invoice in invoices.values()}, field_name="stripe_customer_id"
         )
         charges = mirror.charges_of_invoices(invoices.values())
+        ids = {charge["id"] for several in charges.values() for charge in several}
+        refunds, disputes = mirror.refunds_of_charges(ids), mirror.disputes_of_charges(ids)
         read = [
             Selected(
                 key,
                 owners[invoice["customer"]],
                 f"{owners[invoice['customer']].name} · {invoice.get('number') or invoice['id']}",
-                (invoice, *charges[invoice["id"]]),
+                (
+                    invoice,
+                    *(
+                        thing
+                        for charge in charges[invoice["id"]]
+                        for thing in (
+                            charge,
+                            *refunds.get(charge["id"], ()),
+                            *disputes.get(charge["id"], ()),
+                        )
+                    ),
+                ),
             )
             for key in keys
             if (invoice := invoices.get(int(key))) is not None and invoice["customer"] in owners
@@ -42,13 +66,32 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
         return with_held(read, lambda each: lock_key_of(each.objects[0]["id"]))
 
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
-        invoice, *paid = selected.objects
+        invoice, *of_payments = selected.objects
+
+        def all_of(kind: str) -> list[StripeObject]:
+            return [each for each in of_payments if each["object"] == kind]
+
         choices = RefundChoices(invoice=invoice["id"], stripe_reason=asked["stripe_reason"])
         if selected.held:
             raise OperationRefused(selected.held)
-        amount, currency = _left(invoice, paid), invoice["currency"]
-        outlook = _("%(amount)s goes back to the card") % {"amount": format_money(amount, currency)}
-        return PlannedRow(selected, choices, outlook, {"amount": amount})
+        charge = _charge(invoice, all_of("charge"))
+        refuse_for_disputes(dispute_of(each) for each in all_of("dispute"))
+        amount, currency = _left(charge), invoice["currency"]
+        return PlannedRow(
+            selected,
+            choices,
+            _("%(amount)s goes back to the card") % {"amount": format_money(amount, currency)},
+            {"amount": amount},
+            cautions.of_payment(invoice, charge, all_of("refund"), all_of("dispute")),
+            {Figure("back", currency): amount},
+        )
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        """What goes back in each currency."""
+        return [
+            _("%(amount)s goes back") % {"amount": format_money(figures[back], back.currency)}
+            for back in sorted(figures)
+        ]
 
     def hold(
         self, basis: dict[str, Any], subject: Organization, choices: RefundChoices, preview: RefundPreview
@@ -64,11 +107,8 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
             )
 
 
-def _left(invoice: StripeObject, paid: Sequence[StripeObject]) -> int:
-    """What Stripe would still send back of its one payment by card, in minor units, as the mirror has it.
-
-    Raises OperationRefused where there is nothing, or more than one payment.
-    """
+def _charge(invoice: StripeObject, paid: Sequence[StripeObject]) -> StripeObject:
+    """The one payment of an invoice by card. Raises OperationRefused where there is none, or more than one."""
     if invoice["status"] != "paid":
         raise OperationRefused(_("It is not paid, so nothing of it can go back."))
     if not paid:
@@ -78,7 +118,15 @@ def _left(invoice: StripeObject, paid: Sequence[StripeObject]) -> int:
             _("It was paid in %(n)d payments. Refund it on its organization's page, which asks which.")
             % {"n": len(paid)}
         )
-    left: int = paid[0]["amount"] - (paid[0].get("amount_refunded") or 0)
+    return paid[0]
+
+
+def _left(charge: StripeObject) -> int:
+    """What Stripe would still send back of a payment, in minor units, as the mirror has it.
+
+    Raises OperationRefused where there is nothing.
+    """
+    left: int = charge["amount"] - (charge.get("amount_refunded") or 0)
     if left <= 0:
         raise OperationRefused(_("All that was paid for it has gone back already."))
     return left

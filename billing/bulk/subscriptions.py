@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -11,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing import mirror
-from billing.bulk.base import OrganizationsKind, PlannedRow, Selected, changed, with_held
+from billing.bulk import cautions
+from billing.bulk.base import Figure, OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
 from billing.metrics import recurring_amount, seat_item
 from billing.money import format_money
@@ -22,12 +24,13 @@ from billing.operations.cancel_preview import (
     period_end,
     refuse_unless_cancellable,
 )
-from billing.operations.seat_preview import MAX_SEATS, SeatChoices, SeatPreview
+from billing.operations.seat_preview import MAX_SEATS, SeatChoices, SeatPreview, ends_at
 from billing.operations.subscription import (
     SubscriptionChoices,
     SubscriptionOperation,
     SubscriptionPreview,
     date_in_words,
+    every,
     living,
     lock_key_of,
 )
@@ -78,38 +81,62 @@ class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
     """To one number of seats, or by so many more or fewer."""
 
     type = "change_seats"
+    # The subscription and the invoice it leads to, the change, and the subscription again.
+    calls = 4
+    calls_of_one_endpoint = 2
 
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
         organization, subscription = selected.subject, self.only_subscription(selected)
         now = organization.seats or 0
         seats = asked["seats"] if asked["how"] == "to" else now + asked["seats"]
         if seats == now:
-            raise OperationRefused(_("It has %(seats)s seats already.") % {"seats": now})
+            raise OperationRefused(
+                ngettext("It has %(seats)s seat already.", "It has %(seats)s seats already.", now)
+                % {"seats": _number(now)}
+            )
         if not 1 <= seats <= MAX_SEATS:
             raise OperationRefused(
                 _("It has %(now)s seats, and would have %(then)s; from 1 to %(most)s can be set.")
-                % {"now": now, "then": seats, "most": formats.number_format(MAX_SEATS)}
+                % {"now": _number(now), "then": _number(seats), "most": _number(MAX_SEATS)}
             )
         choices = SeatChoices(subscription=subscription["id"], seats=seats, proration=asked["proration"])
-        words = [
-            _("Seats %(before)s → %(after)s") % {"before": now, "after": seats},
-            _("%(before)s → %(after)s %(every)s")
-            % {
-                "before": format_money(recurring_amount(subscription), subscription["currency"]),
-                "after": format_money(recurring_amount(subscription, seats), subscription["currency"]),
-                "every": organization.get_interval_display() if organization.interval_count == 1 else "",
-            },
-        ]
+        before, after = recurring_amount(subscription), recurring_amount(subscription, seats)
+        recurring = _recurring("before", subscription)
+        words = [_seats_in_words(now, seats), _recurring_in_words(before, after, recurring)]
         if seats < now and seats < (used := selected.seats_used):
             words.append(ngettext("%(n)d member is active", "%(n)d members are active", used) % {"n": used})
-        outlook = " · ".join(word.strip() for word in words)
         basis = {
             "seats": now,
             "price": (seat_item(subscription) or {})["price"]["id"],
             "currency": subscription["currency"],
-            "recurring": recurring_amount(subscription),
+            "recurring": before,
+            "ends_at": ends_at(subscription),
+            "paused": (subscription.get("pause_collection") or {}).get("behavior") or "",
         }
-        return PlannedRow(selected, choices, outlook, basis)
+        return PlannedRow(
+            selected,
+            choices,
+            " · ".join(words),
+            basis,
+            cautions.of_subscription(subscription),
+            {
+                Figure("seats_before"): now,
+                Figure("seats_after"): seats,
+                recurring: before,
+                replace(recurring, name="after"): after,
+            },
+        )
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        """Seats, and what is billed for each length of time in each currency."""
+        return [
+            _seats_in_words(figures[Figure("seats_before")], figures[Figure("seats_after")]),
+            *(
+                _recurring_in_words(figures[before], figures[replace(before, name="after")], before)
+                for before in sorted(figures)
+                if before.name == "before"
+            ),
+        ]
 
     def hold(
         self, basis: dict[str, Any], subject: Organization, choices: SeatChoices, preview: SeatPreview
@@ -118,17 +145,19 @@ class ChangeSeatsOfMany(SubscriptionsKind[SeatChoices, SeatPreview]):
         if preview.seats_before != basis["seats"]:
             raise OperationRefused(
                 ngettext(
-                    "It has %(now)d seat now, and %(shown)d were shown. Nothing was changed.",
-                    "It has %(now)d seats now, and %(shown)d were shown. Nothing was changed.",
+                    "It has %(now)s seat now, and %(shown)s were shown. Nothing was changed.",
+                    "It has %(now)s seats now, and %(shown)s were shown. Nothing was changed.",
                     preview.seats_before,
                 )
-                % {"now": preview.seats_before, "shown": basis["seats"]}
+                % {"now": _number(preview.seats_before), "shown": _number(basis["seats"])}
             )
         present = {
             "seats": preview.seats_before,
             "price": preview.price_id,
             "currency": preview.currency,
             "recurring": preview.recurring_before,
+            "ends_at": int(preview.ends_at.timestamp()) if preview.ends_at else None,
+            "paused": preview.paused,
         }
         if present != basis:
             raise OperationRefused(changed())
@@ -138,6 +167,9 @@ class CancelMany(SubscriptionsKind[CancelChoices, CancelPreview]):
     """At the end of each one's period, or now."""
 
     type = "cancel_subscription"
+    # The subscription and its next invoice, as both are now and as they would be; the change; what is left then.
+    calls = 10
+    calls_of_one_endpoint = 2
 
     def planned(self, selected: Selected[Organization], asked: dict[str, Any]) -> PlannedRow:
         subscription, is_now = self.only_subscription(selected), asked["when"] == When.NOW
@@ -152,7 +184,25 @@ class CancelMany(SubscriptionsKind[CancelChoices, CancelPreview]):
         refuse_unless_cancellable(subscription, choices, int(timezone.now().timestamp()))
         end = period_end(subscription)
         basis = _cancelling(subscription["status"], end, subscription.get("cancel_at"), choices)
-        return PlannedRow(selected, choices, _end_in_words(subscription, choices), basis)
+        return PlannedRow(
+            selected,
+            choices,
+            _end_in_words(subscription, choices),
+            basis,
+            cautions.of_subscription(subscription),
+            {_recurring("ended", subscription): recurring_amount(subscription)},
+        )
+
+    def sums(self, figures: Counter[Figure]) -> list[str]:
+        """What is not billed any more, for each length of time in each currency."""
+        return [
+            _("%(amount)s %(every)s is not billed any more")
+            % {
+                "amount": format_money(figures[ended], ended.currency),
+                "every": every(ended.interval, ended.interval_count),
+            }
+            for ended in sorted(figures)
+        ]
 
     def hold(
         self, basis: dict[str, Any], subject: Organization, choices: CancelChoices, preview: CancelPreview
@@ -167,6 +217,29 @@ class CancelMany(SubscriptionsKind[CancelChoices, CancelPreview]):
         )
         if present != basis:
             raise OperationRefused(changed())
+
+
+def _recurring(name: str, subscription: StripeObject) -> Figure:
+    recurring = subscription["items"]["data"][0]["price"].get("recurring") or {}
+    return Figure(
+        name, subscription["currency"], recurring.get("interval", ""), recurring.get("interval_count", 1)
+    )
+
+
+def _number(value: int) -> str:
+    return formats.number_format(value, force_grouping=True)
+
+
+def _seats_in_words(before: int, after: int) -> str:
+    return _("Seats %(before)s → %(after)s") % {"before": _number(before), "after": _number(after)}
+
+
+def _recurring_in_words(before: int, after: int, recurring: Figure) -> str:
+    return _("%(before)s → %(after)s %(every)s") % {
+        "before": format_money(before, recurring.currency),
+        "after": format_money(after, recurring.currency),
+        "every": every(recurring.interval, recurring.interval_count),
+    }
 
 
 def _cancelling(

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
 from billing.models.ledger import SubscriptionEvent
@@ -44,7 +45,7 @@ class BulkJob(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.type} #{self.pk}"
+        return say("Bulk job %(number)s") % {"number": self.pk}
 
 
 class BulkRow(models.Model):

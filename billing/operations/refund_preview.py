@@ -7,6 +7,7 @@ we have asked for and do not know the outcome of is held by the lock: one refund
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import models
@@ -18,7 +19,7 @@ from billing.errors import OperationRefused
 from billing.money import check_payable, format_money, payable
 from billing.operations.base import Choices, Preview
 from billing.operations.intent import in_progress
-from billing.operations.refund_account import Account, Payment, read_account
+from billing.operations.refund_account import Account, Dispute, Payment, read_account
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -187,18 +188,24 @@ def _payment_chosen(account: Account, choices: RefundChoices) -> Payment:
             % {"n": len(fitting)}
         )
     (payment,) = fitting
-    if any(dispute.is_lost for dispute in payment.disputes):
+    refuse_for_disputes(payment.disputes)
+    return payment
+
+
+def refuse_for_disputes(disputes: Iterable[Dispute]) -> None:
+    """Raises OperationRefused where Stripe refunds a payment with these disputes no more, or not now."""
+    disputes = list(disputes)
+    if any(dispute.is_lost for dispute in disputes):
         raise OperationRefused(
             _(
                 "The customer's bank took this payment back (a dispute that was lost), so Stripe does not refund it."
                 " Credit the customer's balance with what is left instead."
             )
         )
-    if any(dispute.blocks for dispute in payment.disputes):
+    if any(dispute.blocks for dispute in disputes):
         raise OperationRefused(
             _(
                 "The customer's bank is taking this payment back (a dispute), so Stripe does not refund it."
                 " Answer the dispute at Stripe."
             )
         )
-    return payment

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from billing import mirror, stripe_api
 from billing.errors import OperationRefused, StripeRefused
@@ -145,6 +146,19 @@ def ended(subscription: StripeObject) -> str | None:
 def date_in_words(moment: datetime.datetime) -> str:
     """ "12 Dec 2026": with the year, for a sentence that is read years later."""
     return formats.date_format(timezone.localtime(moment), "j M Y")
+
+
+def every(interval: str, count: int) -> str:
+    """ "each month", "every 3 months"."""
+    each = {"day": _("each day"), "week": _("each week"), "month": _("each month"), "year": _("each year")}
+    if count == 1:
+        return each.get(interval, interval)
+    return {
+        "day": ngettext("every %(n)d day", "every %(n)d days", count),
+        "week": ngettext("every %(n)d week", "every %(n)d weeks", count),
+        "month": ngettext("every %(n)d month", "every %(n)d months", count),
+        "year": ngettext("every %(n)d year", "every %(n)d years", count),
+    }[interval] % {"n": count}
 
 
 def confirmed() -> str:

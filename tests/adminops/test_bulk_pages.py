@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import re
 from typing import Any
@@ -12,8 +13,10 @@ from django.apps import apps
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import formats, timezone
 from playwright.sync_api import Page as Browser
 from playwright.sync_api import expect
+from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from adminops.pages.bulk_forms import FORMS
@@ -28,7 +31,15 @@ from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
 from tests.situations import SITUATIONS
-from tests.stripe_world import World, make_customer, make_organization, make_price, seats_at_stripe
+from tests.stripe_world import (
+    World,
+    make_customer,
+    make_organization,
+    make_price,
+    plan_seats_at_stripe,
+    read,
+    seats_at_stripe,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,8 +138,9 @@ def test_rows_are_ticked_shown_confirmed_done_and_told(
     sandbox.control("DELETE", "log")
     shown = preview(colleague, organizations)
     text = Page(shown).text
-    assert "Seats 8 → 12 · $232.00 → $348.00 monthly" in text
+    assert "Seats 8 → 12 · $232.00 → $348.00 each month" in text
     assert "It has 12 seats already." in text
+    assert "Together Seats 17 → 24 $493.00 → $696.00 each month" in text
     assert "Change seats: 2 of 3" in text
     assert Page(shown).could_run() == []
     assert not BulkJob.objects.exists()
@@ -138,11 +150,14 @@ def test_rows_are_ticked_shown_confirmed_done_and_told(
     assert done.headers["Location"] == job_url(job)
     assert sandbox.control("GET", "log")["calls"] == []
     running = Page(colleague.get(job_url(job)))
-    assert "0 of 2 done, 2 waiting" in running.text
+    assert "0 of 3 done, 2 waiting, 1 not done You may leave this page" in running.text
+    assert "It has 12 seats already." in running.text
     do_all(job)
     response = colleague.get(job_url(job))
     text = Page(response).text
-    assert "2 of 2 done" in text
+    assert "2 of 3 done, 1 not done" in text
+    assert "You may leave" not in text
+    assert "Bulk job" in text
     assert "Seats changed from 9 to 12. Stripe confirmed at" in text
     assert "data-look-again" not in response.content.decode()
     assert Page(response).could_run() == []
@@ -155,7 +170,7 @@ def test_the_back_button_and_a_double_click_start_nothing_twice(
     shown = preview(colleague, organizations)
     first, second = confirm(colleague, shown), confirm(colleague, shown)
     assert first.headers["Location"] == second.headers["Location"]
-    assert BulkRow.objects.count() == 2
+    assert BulkRow.objects.count() == 3
 
 
 def test_nothing_starts_that_was_not_shown(organizations: list[Organization], colleague: Client) -> None:
@@ -285,7 +300,7 @@ def test_a_job_is_seen_by_who_started_it_and_by_those_who_see_the_ledger(
     auditor = login("billing.view_subscriptionevent")
     assert auditor.get(job_url(job)).status_code == 200
     listed = Page(auditor.get(reverse("admin:billing_bulkjob_changelist")))
-    assert "0 of 2 done, 2 waiting" in listed.text
+    assert "0 of 3 done, 2 waiting, 1 not done" in listed.text
     assert "Bulk jobs" in listed.text
     assert auditor.post(job_url(job, "stop")).status_code == 403
     assert auditor.post(job_url(job, "retry")).status_code == 403
@@ -314,12 +329,12 @@ def test_a_job_is_stopped_and_what_was_not_done_is_tried_again(
     assert "still running" in said(early)
     stopped = colleague.post(job_url(job, "stop"), follow=True)
     text = Page(stopped).text
-    assert "1 of 2 done, 1 stopped" in text
+    assert "1 of 3 done, 1 not done, 1 stopped" in text
     do_all(job)
     assert seats_at_stripe(sandbox, worlds[1]) == 9
 
     again = colleague.post(job_url(job, "retry"))
-    assert "1 chosen" in Page(again).text
+    assert "2 chosen" in Page(again).text
     assert 'value="12"' in again.content.decode()
     shown = colleague.post(BULK, {**answers(), "chosen": hidden(again, "chosen"), "step": "preview"})
     confirm(colleague, shown)
@@ -335,7 +350,7 @@ def test_rows_are_shown_by_outcome_and_in_pages(
     job = started(colleague, organizations)
     BulkRow.objects.filter(job=job, position=1).update(state="refused", message="It changed.")
     first = Page(colleague.get(job_url(job)))
-    assert "Page 1 of 2" in first.text
+    assert "Page 1 of 3" in first.text
     assert "Bolt" not in first.text
     refused = Page(colleague.get(job_url(job), {"show": "refused"}))
     assert "It changed." in refused.text
@@ -351,15 +366,74 @@ def test_the_download_is_a_table_in_which_nothing_is_a_formula(
     response = colleague.get(job_url(job, "rows"))
     assert response.headers["Content-Disposition"] == f'attachment; filename="bulk-job-{job.pk}.csv"'
     header, *table = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
-    assert len(header) == 6
-    assert [line[:2] for line in table] == [["1", "'=Acme"], ["2", "Bolt"]]
-    assert table[0][3] == "Done"
-    assert SubscriptionEvent.objects.filter(uuid=table[0][5]).exists()
+    lines = [dict(zip(header, line, strict=True)) for line in table]
+    assert [line["Whom"] for line in lines] == ["'=Acme", "Bolt", "Crux"]
+    first, left = lines[0], lines[2]
+    assert first["Outcome"] == "Done"
+    assert SubscriptionEvent.objects.get(uuid=first["Our id"]).processed_at
+    assert datetime.datetime.fromisoformat(first["Ended (UTC)"]).utcoffset() == datetime.timedelta()
+    assert (left["Outcome"], left["What happened"]) == ("Not done", "It has 12 seats already.")
+    assert left["Organization's id"] == str(organizations[2].pk)
+    assert left["Customer's id at Stripe"] == organizations[2].stripe_customer_id
+    assert (left["Reason"], left["By"]) == ("new contract", job.actor.get_username())
+    assert left["Asked for (UTC)"] == job.created_at.astimezone(datetime.UTC).isoformat(timespec="seconds")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1"])
 def test_a_cell_is_never_a_formula(text: str) -> None:
     assert safe_cell(text) == f"'{text}"
+
+
+def test_what_is_planned_of_the_listed_is_told_before_it_is_confirmed(
+    sandbox: Sandbox,
+    worlds: list[World],
+    organizations: list[Organization],
+    colleague: Client,
+    settings: Settings,
+) -> None:
+    subscriptions = sandbox.client.v1.subscriptions
+    subscriptions.update(worlds[0].subscription, {"cancel_at_period_end": True})
+    subscriptions.update(worlds[0].subscription, {"pause_collection": {"behavior": "void"}})
+    plan_seats_at_stripe(sandbox, worlds[1], 15, mark="of a colleague")
+    for world in worlds:
+        read(world)
+    settings.STRIPE_CALLS_PER_SECOND = 100
+    text = Page(preview(colleague, organizations)).text
+    for sentence in (
+        "1 of them has an end that is planned.",
+        "For 1 of them a change of seats is planned.",
+        "The collection of 1 of them is paused.",
+        "A change to 15 seats is planned for",
+        "At the pace that Stripe allows, this takes less than a minute.",
+    ):
+        assert sentence in text
+    assert re.search(r"Ends on \d+ \w+ \d{4} already", text)
+
+
+def test_a_row_that_waits_says_why_and_when_it_is_tried_again(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    waiting = BulkRow.objects.filter(job=job, position=0)
+    soon = timezone.now() + datetime.timedelta(minutes=2)
+    waiting.update(message="Stripe is busy.", due_at=soon)
+    at = formats.time_format(timezone.localtime(soon), "H:i:s")
+    expected = f"Stripe is busy. It is tried again by itself at {at}."
+    assert expected in Page(colleague.get(job_url(job))).text
+    assert expected in colleague.get(job_url(job, "rows")).content.decode()
+    waiting.update(due_at=timezone.now())
+    assert "It is tried again by itself in a moment." in Page(colleague.get(job_url(job))).text
+
+
+def test_whoever_lost_the_permission_meanwhile_reads_why_nothing_was_done(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    job.actor.user_permissions.clear()
+    do_all(job)
+    text = Page(login("billing.view_subscriptionevent").get(job_url(job))).text
+    assert "0 of 3 done, 3 not done" in text
+    assert text.count("You may not do this. Nothing was changed.") == 2
 
 
 def test_in_a_browser_the_page_follows_the_work(

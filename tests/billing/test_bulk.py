@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +17,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from djstripe.models import Invoice
+from djstripe.models import Invoice, Refund
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing.bulk import jobs, rows
+from adminops.pages import words
+from billing import budget
+from billing.bulk import cautions, jobs, rows
 from billing.bulk.jobs import Outcome
 from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused
@@ -111,7 +114,7 @@ def test_a_plan_says_what_will_happen_to_each_and_why_it_cannot_to_others_withou
         SEATS, [str(each.pk) for each in organizations], {"how": "to", "seats": 8, "proration": "none"}
     )
     assert [(row.selected.label, row.outlook) for row in planned.rows] == [
-        ("Bolt", "Seats 9 → 8 · $261.00 → $232.00 monthly · 9 members are active")
+        ("Bolt", "Seats 9 → 8 · $261.00 → $232.00 each month · 9 members are active")
     ]
     assert [selected.label for selected, _why in planned.refused] == ["Acme", "Crux"]
     assert planned.refused[0][1] == "It has 8 seats already."
@@ -397,9 +400,14 @@ def test_whatever_can_be_done_to_many_is_shown_done_once_and_told(sandbox: Sandb
     )
     assert outcomes(job) == [("waiting", "")]
     before = situation.effect()
+    sandbox.control("DELETE", "log")
     do_all(job)
     for customer_id in CustomerSync.objects.values_list("pk", flat=True):
         sync_customer(customer_id)
+    calls = sandbox.control("GET", "log")["calls"]
+    of_one = Counter(budget.endpoint_of(call["method"], call["path"]) for call in calls).most_common(1)
+    assert len(calls) <= kind.calls
+    assert all(count <= kind.calls_of_one_endpoint for _endpoint, count in of_one)
     after = situation.effect()
     assert after != before
     (outcome,) = outcomes(job)
@@ -446,6 +454,69 @@ def test_a_refund_gives_back_what_was_shown_or_nothing(sandbox: Sandbox) -> None
     (outcome,) = outcomes(job)
     assert outcome[0] == "refused"
     assert "was shown. Nothing was changed." in outcome[1]
+
+
+def test_refunds_of_many_tell_what_went_back_already_and_leave_out_what_a_bank_takes_back(
+    sandbox: Sandbox,
+) -> None:
+    worlds = [make_customer(sandbox) for _ in range(2)]
+    worlds.append(make_customer(sandbox, card="pm_card_createDispute"))
+    worlds.append(make_customer(sandbox, card="pm_card_createDisputeInquiry"))
+    for world in worlds:
+        make_organization(world)
+    for world, status in ((worlds[0], "succeeded"), (worlds[1], "pending")):
+        intent = sandbox.client.v1.payment_intents.list({"customer": world.customer}).data[0].id
+        refund = sandbox.client.v1.refunds.create({"payment_intent": intent, "amount": 2900})
+        read(world)
+        if status == "pending":
+            Refund.objects.filter(id=refund.id).update(
+                stripe_data={**Refund.objects.get(id=refund.id).stripe_data, "status": "pending"}
+            )
+    kind = KINDS["refund_invoice"]
+    keys = [str(key) for key in Invoice.objects.order_by("djstripe_id").values_list("djstripe_id", flat=True)]
+    planned = jobs.plan(kind, keys, ASKED["refund_invoice"])
+    assert [[caution.words for caution in row.cautions] for row in planned.rows] == [
+        ["$29.00 has gone back already"],
+        ["a refund of $29.00 is on its way"],
+        ["The customer's bank asks about $232.00"],
+    ]
+    assert [why for _selected, why in planned.refused] == [
+        "The customer's bank is taking this payment back (a dispute), so Stripe does not refund it."
+        " Answer the dispute at Stripe."
+    ]
+    assert cautions.counted(row.cautions for row in planned.rows) == [
+        "1 of them was questioned by the customer's bank.",
+        "Of 1 of them a part has gone back already; what is left goes back now.",
+        "Of 1 of them a refund is on its way already.",
+    ]
+    assert kind.sums(planned.figures) == ["$638.00 goes back"]
+
+
+def test_sums_are_told_apart_by_currency_and_by_how_often_they_are_billed(sandbox: Sandbox) -> None:
+    client = sandbox.client
+    prices = [
+        make_price(client, amount=50_000),
+        make_price(client, amount=30_000),
+        make_price(client, amount=300, currency="jpy"),
+        make_price(client, amount=9900, currency="eur", interval="year"),
+    ]
+    chosen = [make_organization(make_customer(sandbox, seats=1000, price=price)) for price in prices]
+    planned = jobs.plan(SEATS, [str(each.pk) for each in chosen], {**BY_2, "seats": 500})
+    assert SEATS.sums(planned.figures) == [
+        "Seats 4,000 → 6,000",
+        "€99,000.00 → €148,500.00 each year",
+        "¥300,000 → ¥450,000 each month",
+        "$800,000.00 → $1,200,000.00 each month",
+    ]
+
+
+def test_how_long_it_takes_follows_from_the_calls_that_stripe_allows(settings: Any) -> None:
+    settings.STRIPE_CALLS_PER_SECOND = 100
+    assert jobs.seconds_needed(SEATS, 1000) == 93
+    assert words.roughly(93) == "about 2 minutes"
+    assert words.roughly(7000) == "about 2 hours"
+    settings.STRIPE_CALLS_PER_SECOND = 0
+    assert jobs.seconds_needed(SEATS, 1000) is None
 
 
 def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
