@@ -15,9 +15,14 @@ from django.utils import timezone
 
 from billing.models import Discrepancy, StoredFigures, SubscriptionEvent
 from organizations.models import Membership, Organization
-from organizations.querysets import PAYING_STATUSES
+from organizations.querysets import CANCELS_SOON, PAYING_STATUSES
 
 ALL_ORGANIZATIONS = "organizations"
+
+SOON = datetime.timedelta(days=14)
+
+MOST_ADDED_UP = 10_000
+"""So many organizations are added up while a page is made; of more, the stored figures are shown."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Figures:
     """Active ones: those who occupy a seat."""
     paying: int
     past_due: int
+    ending: int
+    """Live subscriptions that are set to end."""
+    trials_ending: int
+    """Trials that end within `SOON`."""
     differing: int
     failed_events: int
     """Events of theirs that failed or wait for a person."""
@@ -68,6 +77,10 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
             count=Count("pk"),
             paying_count=Count("pk", filter=Q(subscription_status__in=PAYING_STATUSES)),
             past_due_count=Count("pk", filter=Q(billing_issue_since__isnull=False)),
+            ending_count=Count("pk", filter=CANCELS_SOON),
+            trials_ending_count=Count(
+                "pk", filter=Q(subscription_status="trialing", trial_end__lt=timezone.now() + SOON)
+            ),
             mrr_sum=Sum("mrr"),
             overdue_sum=Sum("amount_overdue"),
             suspended_count=_CountOf(
@@ -102,6 +115,8 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
         members=once.get("member_count", 0),
         paying=sum(row["paying_count"] for row in rows),
         past_due=sum(row["past_due_count"] for row in rows),
+        ending=sum(row["ending_count"] for row in rows),
+        trials_ending=sum(row["trials_ending_count"] for row in rows),
         differing=once.get("differing_count", 0),
         failed_events=once.get("failed_count", 0),
         money=tuple(
@@ -127,3 +142,14 @@ def stored_figures() -> tuple[Figures, datetime.datetime] | None:
         return None
     money = tuple(InCurrency(**each) for each in stored.value["money"])
     return Figures(**{**stored.value, "money": money}), stored.computed_at
+
+
+def figures_of_all() -> tuple[Figures, datetime.datetime | None] | None:
+    """What all organizations come to: added up now where they are few, else as stored, with when that was.
+
+    None where they are many and nothing was stored yet.
+    """
+    everything = Organization.objects.all()
+    if everything.order_by()[: MOST_ADDED_UP + 1].count() <= MOST_ADDED_UP:
+        return figures_of(everything), None
+    return stored_figures()

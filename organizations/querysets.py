@@ -16,6 +16,12 @@ ENDED_STATUSES = ("canceled", "incomplete_expired")
 PAYING_STATUSES = ("active", "past_due")
 
 
+# A live subscription that is set to end, at the end of its period or on a date.
+CANCELS_SOON = (Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False)) & ~Q(
+    subscription_status__in=ENDED_STATUSES
+)
+
+
 class HoldQuerySet(models.QuerySet["Hold"]):
     """Holds on organizations."""
 
@@ -55,6 +61,4 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
     def cancels_soon(self) -> OrganizationQuerySet:
         """Organizations whose live subscription is set to end."""
-        return self.filter(Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False)).exclude(
-            subscription_status__in=ENDED_STATUSES
-        )
+        return self.filter(CANCELS_SOON)

@@ -12,11 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 
 from adminops.admin.filters import DateSpanFilter, NumberSpanFilter
+from billing.figures import SOON
 from billing.models import Discrepancy
 from billing.money import THREE_DECIMAL, ZERO_DECIMAL
 from organizations.models import Hold, Membership, SubscriptionStatus
-
-SOON = timedelta(days=14)
 
 
 class AccessFilter(RadioFilter):

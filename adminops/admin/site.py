@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -22,6 +23,15 @@ class BackOfficeSite(UnfoldAdminSite):
     site_title = gettext_lazy("Back office")
     site_header = gettext_lazy("Back office")
     index_title = gettext_lazy("Home")
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The first page, with what wants somebody."""
+        from adminops.pages.home import Home
+
+        response: TemplateResponse = super().index(
+            request, {"home": Home(request.user), **(extra_context or {})}
+        )
+        return response
 
 
 def environment(request: HttpRequest) -> list[str]:
@@ -107,6 +117,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item(_("Users"), "badge", "auth.user"),
                 item(_("Groups"), "groups", "auth.group"),
+                item(_("Access tokens"), "key", "organizations.accesstoken"),
             ],
         },
     ]

@@ -173,6 +173,12 @@ def charges_with_refunds(customer_id: str) -> set[str]:
 
 
 @read_once
+def disputes_to_answer() -> list[StripeObject]:
+    """Disputes of everybody that wait for our answer."""
+    waiting = Dispute.objects.filter(stripe_data__status__in=("needs_response", "warning_needs_response"))
+    return newest(waiting, None)
+
+
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
