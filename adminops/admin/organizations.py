@@ -28,6 +28,7 @@ from adminops.pages.badges import DIFFERS, access_badge, member_badge, stripe_ba
 from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
 from adminops.pages.invoice import invoice_urls
+from adminops.pages.member_access import member_access_urls
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing import mirror
 from billing.finding import Found, find, is_an_id
@@ -231,7 +232,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the page ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        return [*invoice_urls(self), *operation_urls(self), *super().get_urls()]
+        return [*invoice_urls(self), *member_access_urls(), *operation_urls(self), *super().get_urls()]
 
     def change_view(
         self,
