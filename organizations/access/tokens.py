@@ -5,16 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 PREFIX = "access_"
 
@@ -38,6 +34,9 @@ class AccessToken(models.Model):
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
 
+    token = ""
+    """Right after `issue`, the token; no column."""
+
     class Meta:
         app_label = "organizations"
         verbose_name = _("access token")
@@ -48,17 +47,23 @@ class AccessToken(models.Model):
     def __str__(self) -> str:
         return f"{self.name} (…{self.ending})"
 
+    def issue(self) -> None:
+        """Give a new row its token, before it is saved."""
+        self.token = PREFIX + secrets.token_urlsafe(32)
+        self.digest, self.ending = digest_of(self.token), self.token[-4:]
+
     def revoke(self) -> None:
         """From the next request on it opens nothing. There is no way back."""
         AccessToken.objects.filter(pk=self.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
         self.refresh_from_db(fields=["revoked_at"])
 
 
-def create_token(name: str, by: User | None = None) -> tuple[AccessToken, str]:
+def create_token(name: str) -> tuple[AccessToken, str]:
     """A new token: its row, and the token itself, which cannot be told again."""
-    token = PREFIX + secrets.token_urlsafe(32)
-    row = AccessToken.objects.create(name=name, digest=_digest(token), ending=token[-4:], created_by=by)
-    return row, token
+    row = AccessToken(name=name)
+    row.issue()
+    row.save()
+    return row, row.token
 
 
 def authenticate(header: str) -> AccessToken | None:
@@ -67,14 +72,14 @@ def authenticate(header: str) -> AccessToken | None:
     Looked up by its hash: how long that takes tells nothing of any token there is. One query in any case.
     """
     scheme, _space, token = header.partition(" ")
-    digest = _digest(token.strip())
+    digest = digest_of(token.strip())
     row = AccessToken.objects.filter(digest=digest).first()
-    known = row.digest if row else _digest("")
+    known = row.digest if row else digest_of("")
     if not hmac.compare_digest(known, digest) or row is None:
         return None
     return row if scheme.lower() == "bearer" and row.revoked_at is None else None
 
 
-def _digest(token: str) -> str:
-    # The token is random and long, so that a plain hash of it cannot be turned round.
+def digest_of(token: str) -> str:
+    """What is kept of a token. It is random and long, so that a plain hash of it cannot be turned round."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
