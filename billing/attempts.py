@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -46,6 +49,14 @@ def decline_in_words(charge: StripeObject) -> str:
         if code in DECLINES:
             return str(DECLINES[code])
     return str(charge.get("failure_message") or "")
+
+
+def has_expired(month: int | None, year: int | None) -> bool:
+    """Whether a card is past its last day; one without a date is not."""
+    if not month or not year:
+        return False
+    last_day = calendar.monthrange(year, month)[1]
+    return datetime.datetime(year, month, last_day, 23, 59, 59, tzinfo=datetime.UTC) < timezone.now()
 
 
 def likely_duplicates(charges: Iterable[StripeObject]) -> dict[str, int]:

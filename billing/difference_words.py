@@ -46,7 +46,9 @@ FIELDS: dict[str, Promise] = {
     "balance": gettext_lazy("balance"),
     "deleted": gettext_lazy("deleted at Stripe"),
     "disputed": gettext_lazy("disputed"),
+    "email": gettext_lazy("e-mail"),
     "has_billing_issue": gettext_lazy("billing issue"),
+    "name": gettext_lazy("name"),
     "status": gettext_lazy("status at Stripe"),
     "total": gettext_lazy("total"),
 }

@@ -20,7 +20,7 @@ ORGANIZATION = "organization"
 
 # What of each kind people act on. Amounts are minor units of the object's currency.
 COMPARED: dict[str, tuple[str, ...]] = {
-    "customer": ("balance", "deleted"),
+    "customer": ("name", "email", "balance", "deleted"),
     "subscription": ("status",),
     "charge": ("status", "amount", "amount_refunded", "disputed"),
     "invoice": ("status", "total", "amount_paid", "amount_remaining"),

@@ -30,6 +30,17 @@ def one_look() -> Iterator[None]:
         _seen.reset(token)
 
 
+def remember[**P, T](answer: T, reader: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let a reader marked `@read_once` answer this within the present look, where it is known already."""
+    seen = _seen.get()
+    if seen is not None:
+        seen[_key(reader, args, kwargs)] = answer
+
+
+def _key(reader: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return (getattr(reader, "__wrapped__", reader), args, tuple(sorted(kwargs.items())))
+
+
 def read_once[**P, T](reader: Callable[P, T]) -> Callable[P, T]:
     """Mark a reader whose answer may be used again within one look; its arguments must be hashable."""
 
@@ -38,7 +49,7 @@ def read_once[**P, T](reader: Callable[P, T]) -> Callable[P, T]:
         seen = _seen.get()
         if seen is None:
             return reader(*args, **kwargs)
-        key = (reader, args, tuple(sorted(kwargs.items())))
+        key = _key(reader, args, kwargs)
         if key not in seen:
             seen[key] = reader(*args, **kwargs)
         answer: T = seen[key]

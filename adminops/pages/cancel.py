@@ -21,7 +21,7 @@ from billing.operations.cancel_preview import (
     UnpaidInvoice,
     When,
 )
-from billing.operations.subscription import date_in_words, every
+from billing.operations.subscription import date_in_words, every, live_subscriptions
 from organizations.models import Organization
 
 YES = "yes"
@@ -81,6 +81,14 @@ class CancelPage(OperationPage[Organization, CancelChoices, CancelPreview]):
     previewed_fields = ("when", "prorate", "invoice_now", "feedback", "comment")
     previews_at_once = True
 
+    def form(self, data: Any = None) -> forms.Form:
+        form = super().form(data)
+        live = live_subscriptions(self.subject)
+        if live and all(each["status"] == "trialing" for each in live):
+            # Nothing was paid for a trial, so there is no unused time to credit.
+            del form.fields["prorate"]
+        return form
+
     def initial(self) -> dict[str, Any]:
         return {"when": When.PERIOD_END, "prorate": "", "invoice_now": "", "feedback": ""}
 
@@ -90,7 +98,7 @@ class CancelPage(OperationPage[Organization, CancelChoices, CancelPreview]):
         return CancelChoices(
             subscription=cleaned.get("subscription", ""),
             when=cleaned["when"],
-            prorate=is_now and cleaned["prorate"] == YES,
+            prorate=is_now and cleaned.get("prorate") == YES,
             invoice_now=is_now and cleaned["invoice_now"] == YES,
             feedback=cleaned["feedback"],
             comment=cleaned["comment"],

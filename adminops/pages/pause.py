@@ -73,7 +73,12 @@ class PausePage(OperationPage[Organization, PauseChoices, PausePreview]):
             until = _until(preview) or _("until somebody resumes")
             rows.append(Row(_("Every invoice after that"), until, below=_("will not be collected")))
         return rows + [
-            due_row(invoice, _("was issued before, so Stripe goes on collecting it"))
+            due_row(
+                invoice,
+                _("was issued before, so Stripe goes on collecting it")
+                if invoice.is_collected
+                else _("Stripe has stopped collecting it by itself; it stays as it is"),
+            )
             for invoice in preview.open_invoices
         ]
 

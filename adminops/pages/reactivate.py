@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from adminops.pages import words
 from adminops.pages.forms import OptionalReasonForm
 from adminops.pages.operation import OperationPage, Row
+from billing import mirror
+from billing.attempts import decline_in_words, has_expired
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.reactivate_preview import How, ReactivateChoices, ReactivatePreview
@@ -119,6 +121,54 @@ class ReactivatePage(OperationPage[Organization, ReactivateChoices, ReactivatePr
             said.append(_("Nothing is charged today."))
         said.append(_("Coupons, a trial and tax settings of the old subscription are not taken over."))
         return said
+
+    def warnings(self, preview: ReactivatePreview) -> list[str]:
+        return [*self._owed(), *self._card(preview), *self._credit(preview)]
+
+    def _owed(self) -> list[str]:
+        """Invoices that are not paid, which stay owed whatever is done here."""
+        owed: dict[str, list[int]] = {}
+        for invoice in mirror.open_invoices_of(self.subject.stripe_customer_id or ""):
+            if invoice.get("amount_remaining"):
+                owed.setdefault(invoice["currency"], []).append(invoice["amount_remaining"])
+        return [
+            ngettext(
+                "%(n)d earlier invoice is not paid: %(sum)s. It stays owed.",
+                "%(n)d earlier invoices are not paid: %(sum)s. They stay owed.",
+                len(amounts),
+            )
+            % {"n": len(amounts), "sum": format_money(sum(amounts), currency)}
+            for currency, amounts in owed.items()
+        ]
+
+    def _card(self, preview: ReactivatePreview) -> list[str]:
+        """That the card will hardly pay."""
+        organization = self.subject
+        if preview.is_mailed or not organization.card_last4:
+            return []
+        told = {"last4": organization.card_last4}
+        if has_expired(organization.card_exp_month, organization.card_exp_year):
+            return [
+                _("The card •••• %(last4)s has expired, so a charge will fail unless it is replaced.") % told
+            ]
+        charges = mirror.charges_of(organization.stripe_customer_id or "", limit=1)
+        if charges and charges[0].get("status") == "failed":
+            return [
+                _("The last charge failed: %(why)s. The next one may fail as well.")
+                % {"why": decline_in_words(charges[0]).rstrip(".")}
+            ]
+        return []
+
+    def _credit(self, preview: ReactivatePreview) -> list[str]:
+        """Credit that waits, where the invoice shown here does not tell of it already."""
+        customer = mirror.customer(self.subject.stripe_customer_id or "") or {}
+        balance, currency = customer.get("balance") or 0, customer.get("currency")
+        if balance >= 0 or not currency or preview.due != preview.total:
+            return []
+        return [
+            _("The customer has a credit of %(sum)s, which pays the next invoices first.")
+            % {"sum": format_money(-balance, currency)}
+        ]
 
     def confirm_label(self, preview: ReactivatePreview) -> str:
         if not preview.is_new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -17,7 +18,8 @@ from billing import authority, mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money, parse_amount
 from billing.operations import OPERATIONS
-from billing.operations.refund_account import Payment
+from billing.operations.mirrored_account import mirrored_accounts
+from billing.operations.refund_account import Account, Payment
 from billing.operations.refund_preview import (
     Destination,
     RefundChoices,
@@ -109,15 +111,26 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
             )
         )
 
+    @cached_property
+    def accounts(self) -> dict[str, Account]:
+        """What was paid and went back of each, as far as our own database tells."""
+        return mirrored_accounts(self.subject, list(self.invoices.values()))
+
     def initial(self) -> dict[str, Any]:
+        left = (id_ for id_, account in self.accounts.items() if account.remaining)
         return {
-            "invoice": self.asked if self.asked in self.invoices else next(iter(self.invoices), ""),
+            "invoice": self.asked
+            if self.asked in self.invoices
+            else next(left, next(iter(self.invoices), "")),
             "destination": Destination.CARD,
         }
 
     def form(self, data: Any = None) -> forms.Form:
         form = super().form(data)
-        form.fields["invoice"].choices = [(id_, _in_words(each)) for id_, each in self.invoices.items()]  # type: ignore[attr-defined]
+        form.fields["invoice"].choices = [  # type: ignore[attr-defined]
+            (id_, _in_words(each, self.accounts[id_])) for id_, each in self.invoices.items()
+        ]
+        form.fields["amount"].help_text = _help(each["currency"] for each in self.invoices.values())
         several = {id_: paid for id_, each in self.invoices.items() if len(paid := _payments(each)) > 1}
         if several:
             which = [("", _("Choose one"))] + [
@@ -228,15 +241,37 @@ def card_in_words(payment: Payment) -> str:
     return f"{capfirst(payment.card)} •••• {payment.last4}" if payment.last4 else payment.card
 
 
-def _in_words(invoice: dict[str, Any]) -> str:
+def _in_words(invoice: dict[str, Any], account: Account) -> str:
+    """ "NW-0018, 12 Nov, $348.00: $29.00 refunded, $319.00 left"."""
     created = words.from_unix(invoice["created"])
-    return ", ".join(
+    name = ", ".join(
         [
             invoice.get("number") or invoice["id"],
             *([words.short_date(created)] if created else []),
             format_money(invoice["total"], invoice["currency"]),
         ]
     )
+    sums = [
+        (account.refunded + account.pending, _("%(sum)s refunded")),
+        (account.credited, _("%(sum)s credited")),
+        (account.disputed, _("%(sum)s disputed")),
+        (account.lost, _("%(sum)s lost in a dispute")),
+    ]
+    gone = [said % {"sum": format_money(n, invoice["currency"])} for n, said in sums if n]
+    if not gone:
+        return name
+    left = format_money(account.remaining, invoice["currency"])
+    gone.append(_("%(sum)s left") % {"sum": left} if account.remaining else _("nothing left"))
+    return f"{name}: {', '.join(gone)}"
+
+
+def _help(currencies: Iterable[str]) -> str:
+    """In which currency the amount is, where the invoices are all in one."""
+    named = {currency.upper() for currency in currencies}
+    everything = _("Empty gives back all that is left.")
+    if len(named) == 1:
+        return _("In %(currency)s.") % {"currency": named.pop()} + " " + everything
+    return _("In the currency of the invoice.") + " " + everything
 
 
 def _payments(invoice: dict[str, Any]) -> list[tuple[str, str]]:

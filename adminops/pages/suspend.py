@@ -18,6 +18,7 @@ from billing import mirror
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.activate import ActivateChoices, ActivatePreview, HoldShown
+from billing.operations.collection import Due
 from billing.operations.subscription import live_subscriptions
 from billing.operations.suspend import (
     LEGAL_PERMISSION,
@@ -115,15 +116,10 @@ class SuspendPage(OperationPage[Organization, SuspendChoices, SuspendPreview]):
             below=_("other holds have closed it already") if preview.held_by else "",
             is_sum=True,
         )
-        closing = {
-            Invoices.LEAVE: _("Stripe goes on collecting it"),
-            Invoices.VOID: _("is voided"),
-            Invoices.WRITE_OFF: _("is written off as uncollectible"),
-        }[Invoices(preview.invoices)]
         return [
             members,
             *(_renewal_row(each, preview.stops_billing) for each in preview.subscriptions if each.renews_at),
-            *(due_row(invoice, closing) for invoice in preview.open_invoices),
+            *(due_row(invoice, _closing(invoice, preview)) for invoice in preview.open_invoices),
         ]
 
     def sentences(self, preview: SuspendPreview) -> list[str]:
@@ -284,6 +280,17 @@ def _renewal_row(subscription: Billed, stops: bool) -> Row:
         format_money(subscription.amount, subscription.currency),
         below=below,
     )
+
+
+def _closing(invoice: Due, preview: SuspendPreview) -> str:
+    """What becomes of an open invoice."""
+    if preview.invoices == Invoices.VOID:
+        return _("is voided")
+    if preview.invoices == Invoices.WRITE_OFF:
+        return _("is written off as uncollectible")
+    if invoice.is_collected:
+        return _("Stripe goes on collecting it")
+    return _("Stripe has stopped collecting it by itself; it stays as it is")
 
 
 def _kind(hold: HoldShown) -> str:

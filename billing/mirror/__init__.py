@@ -16,6 +16,7 @@ from billing.mirror.customers import (
     with_products,
 )
 from billing.mirror.payments import (
+    charges_by_invoice,
     charges_of,
     charges_of_invoices,
     charges_with_refunds,
@@ -44,6 +45,7 @@ from billing.mirror.writing import upsert
 
 __all__ = [
     "MIRRORED_MODELS",
+    "charges_by_invoice",
     "charges_of",
     "charges_of_invoices",
     "charges_with_refunds",

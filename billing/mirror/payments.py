@@ -39,16 +39,15 @@ def revenue_of(customer_id: str) -> dict[str, int]:
 
 def _sum(rows: models.QuerySet[Any], name: str, sign: int) -> models.QuerySet[Any, Any]:
     amount = Cast(KT(f"stripe_data__{name}"), models.BigIntegerField())
-    return (
-        rows.order_by()
-        .values_list(KT("stripe_data__currency"))
-        .annotate(total=models.Sum(amount) * models.Value(sign))
+    by_currency = rows.order_by().values_list(KT("stripe_data__currency"))
+    return cast(
+        "models.QuerySet[Any, Any]", by_currency.annotate(total=models.Sum(amount) * models.Value(sign))
     )
 
 
 def count_invoices_of(customer_id: str) -> int:
     """How many invoices of a customer there are."""
-    return Invoice.objects.filter(customer_id=customer_id).count()
+    return int(Invoice.objects.filter(customer_id=customer_id).count())
 
 
 def invoice_of(customer_id: str, invoice_id: str) -> StripeObject | None:
@@ -113,14 +112,25 @@ def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
 
 def charges_of_invoices(invoices: Iterable[StripeObject]) -> dict[str, list[StripeObject]]:
     """The charges that paid each invoice, by its id, in one query. https://docs.stripe.com/api/invoice-payment"""
+    invoices = list(invoices)
     paid_by = {invoice["id"]: (id_of(invoice.get("customer")), _intents(invoice)) for invoice in invoices}
     charges = Charge.objects.filter(
         customer_id__in={customer for customer, _intents_of in paid_by.values()},
         stripe_data__payment_intent__in=[intent for _customer, ids in paid_by.values() for intent in ids],
         stripe_data__status="succeeded",
     )
+    return charges_by_invoice(invoices, newest(charges, None))
+
+
+def charges_by_invoice(
+    invoices: Iterable[StripeObject], charges: Iterable[StripeObject]
+) -> dict[str, list[StripeObject]]:
+    """Which of these charges paid each invoice, by its id."""
+    paid_by = {invoice["id"]: (id_of(invoice.get("customer")), _intents(invoice)) for invoice in invoices}
     found: dict[tuple[str | None, str | None], list[StripeObject]] = {}
-    for charge in newest(charges, None):
+    for charge in charges:
+        if charge.get("status") != "succeeded" or not charge.get("payment_intent"):
+            continue
         found.setdefault((id_of(charge.get("customer")), id_of(charge["payment_intent"])), []).append(charge)
     return {
         id_: [charge for intent in intents for charge in found.get((customer, intent), [])]
@@ -172,13 +182,13 @@ def charges_with_refunds(customer_id: str) -> set[str]:
     return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
 
 
-@read_once
 def disputes_to_answer() -> list[StripeObject]:
     """Disputes of everybody that wait for our answer."""
     waiting = Dispute.objects.filter(stripe_data__status__in=("needs_response", "warning_needs_response"))
     return newest(waiting, None)
 
 
+@read_once
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)

@@ -259,7 +259,19 @@ def _outcome(invoice: StripeObject) -> str:
     if invoice["total"] < 0:
         return _("Final invoice %(number)s credited %(sum)s to the customer's balance.") % words
     if invoice["status"] == "paid":
-        return _("Final invoice %(number)s over %(sum)s was settled; %(due)s of it was charged.") % words
+        if invoice["amount_due"] == invoice["total"]:
+            return _("Final invoice %(number)s came to %(sum)s, which was charged.") % words
+        if not invoice["amount_due"]:
+            return (
+                _(
+                    "Final invoice %(number)s came to %(sum)s, which the customer's balance paid; nothing was charged."
+                )
+                % words
+            )
+        return (
+            _("Final invoice %(number)s came to %(sum)s; %(due)s was charged after the customer's balance.")
+            % words
+        )
     if invoice["collection_method"] == "send_invoice":
         return _("Final invoice %(number)s over %(sum)s goes to the customer by mail.") % words
     return (

@@ -54,6 +54,8 @@ class Due:
     number: str
     amount: int
     currency: str
+    is_collected: bool = True
+    """Whether Stripe goes on collecting it; it stops with the end of the subscription."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ def dues(invoices: Iterable[StripeObject]) -> tuple[Due, ...]:
             number=invoice.get("number") or "",
             amount=invoice.get("amount_remaining") or 0,
             currency=invoice["currency"],
+            is_collected=invoice.get("auto_advance") is not False,
         )
         for invoice in sorted(invoices, key=lambda each: (each["created"], each["id"]))
     )

@@ -21,12 +21,23 @@ from organizations.models import Organization
 DISPUTES_READ = 100
 
 
-def mirrored_accounts(organization: Organization, invoices: Sequence[StripeObject]) -> dict[str, Account]:
-    """The account of each of an organization's invoices, by its id; the same number of queries for any number."""
+def mirrored_accounts(
+    organization: Organization,
+    invoices: Sequence[StripeObject],
+    charges: Sequence[StripeObject] | None = None,
+) -> dict[str, Account]:
+    """The account of each of an organization's invoices, by its id; the same number of queries for any number.
+
+    `charges` are all that the customer ever had, where they were read already.
+    """
     customer_id = organization.stripe_customer_id
     if not customer_id or not invoices:
         return {}
-    charges = mirror.charges_of_invoices(invoices)
+    paid_by = (
+        mirror.charges_of_invoices(invoices)
+        if charges is None
+        else mirror.charges_by_invoice(invoices, charges)
+    )
     refunds = mirror.refunds_of(customer_id, limit=REFUNDS_READ)
     disputes = mirror.disputes_of(customer_id, limit=DISPUTES_READ)
     credited: dict[str | None, int] = {}
@@ -38,7 +49,7 @@ def mirrored_accounts(organization: Organization, invoices: Sequence[StripeObjec
     return {
         invoice["id"]: _account(
             invoice,
-            tuple(_payment(charge, refunds, disputes) for charge in charges[invoice["id"]]),
+            tuple(_payment(charge, refunds, disputes) for charge in paid_by[invoice["id"]]),
             credited.get(invoice["id"], 0),
         )
         for invoice in invoices

@@ -57,7 +57,7 @@ class Billing(models.TextChoices):
 class Invoices(models.TextChoices):
     """What becomes of invoices that are open already."""
 
-    LEAVE = "leave", gettext_lazy("Leave them to Stripe, which goes on collecting")
+    LEAVE = "leave", gettext_lazy("Leave them to Stripe")
     VOID = "void", gettext_lazy("Void them: nobody owes them any more")
     WRITE_OFF = "mark_uncollectible", gettext_lazy("Write them off as uncollectible")
 

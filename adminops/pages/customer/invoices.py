@@ -79,9 +79,13 @@ class InvoiceRow:
         return stripe_badge(self.data)
 
 
-def invoice_rows(organization: Organization, invoices: Sequence[StripeObject]) -> list[InvoiceRow]:
-    """A row for each invoice, in the order given."""
-    accounts = mirrored_accounts(organization, invoices)
+def invoice_rows(
+    organization: Organization,
+    invoices: Sequence[StripeObject],
+    charges: Sequence[StripeObject] | None = None,
+) -> list[InvoiceRow]:
+    """A row for each invoice, in the order given; `charges` are all there are, where they were read already."""
+    accounts = mirrored_accounts(organization, invoices, charges)
     return [InvoiceRow(invoice, accounts[invoice["id"]]) for invoice in invoices if invoice["id"] in accounts]
 
 

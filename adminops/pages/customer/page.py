@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from adminops.actions import Offer, offered
-from adminops.pages import timeline
 from adminops.pages.badges import Badge, access_badge, subscription_badge
 from adminops.pages.customer.invoices import InvoiceRow, invoice_rows
 from adminops.pages.customer.members import Members
@@ -27,8 +25,8 @@ from adminops.pages.customer.payments import (
 from adminops.pages.customer.subscription import SubscriptionCard
 from adminops.pages.troubles import Trouble, troubles_of
 from billing import mirror
-from billing.models import SubscriptionEvent
 from billing.money import format_money
+from billing.one_look import remember
 from billing.operations.failed_refunds import REFUNDS_READ
 from billing.operations.mirrored_account import balance_credits_of
 from billing.stripe_api import StripeObject, configuration_problem
@@ -36,7 +34,6 @@ from organizations.models import Hold, Organization, SubscriptionStatus
 
 INVOICES_SHOWN = 36
 PAYMENTS_SHOWN = 50
-EVENTS_SHOWN = 20
 
 
 class CustomerPage:
@@ -75,6 +72,8 @@ class CustomerPage:
 
     @cached_property
     def actions(self) -> list[Offer]:
+        if (own := self.subscription.data) is not None:
+            remember(own, mirror.subscription, own["id"])
         return offered(self.user, self.organization)
 
     @property
@@ -146,7 +145,8 @@ class CustomerPage:
 
     @cached_property
     def invoices(self) -> list[InvoiceRow]:
-        return invoice_rows(self.organization, self.stripe_invoices)
+        are_all = len(self._charges) < PAYMENTS_SHOWN
+        return invoice_rows(self.organization, self.stripe_invoices, self._charges if are_all else None)
 
     @cached_property
     def refund_url(self) -> str:
@@ -180,28 +180,6 @@ class CustomerPage:
             return []
         refunds = mirror.refunds_of(customer_id, limit=REFUNDS_READ)
         return given_back_rows(refunds, balance_credits_of(self.organization.pk), self.invoices)
-
-    # -- timeline ---------------------------------------------------------------------------------------
-
-    @cached_property
-    def timeline(self) -> list[timeline.Line]:
-        events = (
-            SubscriptionEvent.objects.filter(organization=self.organization)
-            .defer("traceback", "error", "before", "after", "plan")
-            .order_by("-id")[:EVENTS_SHOWN]
-        )
-        # Read by key, which is indexed; shown by when it happened, which a late delivery changes a little.
-        return sorted(timeline.lines(events), key=lambda line: line.when, reverse=True)
-
-    @property
-    def is_settling(self) -> bool:
-        """Whether somebody acted a moment ago, so that Stripe's answer to it is still to come."""
-        recent = timezone.now() - timedelta(minutes=1)
-        return any(
-            line.event.source == SubscriptionEvent.Source.STAFF
-            and (line.event.state == SubscriptionEvent.State.PENDING or line.event.created_at > recent)
-            for line in self.timeline
-        )
 
     @property
     def events_url(self) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,7 +13,7 @@ from django.utils.translation import ngettext
 from adminops.pages import words
 from adminops.pages.badges import AMBER, BLUE, GREEN, GREY, RED, Badge, stripe_badge
 from adminops.pages.customer.invoices import InvoiceRow
-from billing.attempts import decline_in_words, likely_duplicates
+from billing.attempts import decline_in_words, has_expired, likely_duplicates
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.failed_refunds import failure_in_words
@@ -123,7 +121,7 @@ def _method(method: StripeObject, default: str, charges: Sequence[StripeObject])
     # Charges come newest first, so the first is how the card does now.
     last = next((each for each in charges if each.get("payment_method") == method["id"]), None)
     trouble = None
-    if month and year and _has_expired(month, year):
+    if has_expired(month, year):
         trouble = Badge(_("Expired"), RED, "error")
     elif last is not None and last.get("status") == "failed":
         trouble = Badge(_("Last payment failed"), RED, "error")
@@ -133,11 +131,6 @@ def _method(method: StripeObject, default: str, charges: Sequence[StripeObject])
         is_default=method["id"] == default,
         trouble=trouble,
     )
-
-
-def _has_expired(month: int, year: int) -> bool:
-    last_day = calendar.monthrange(year, month)[1]
-    return datetime(year, month, last_day, 23, 59, 59, tzinfo=UTC) < timezone.now()
 
 
 def _id(value: StripeObject | str | None) -> str:
