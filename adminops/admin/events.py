@@ -21,7 +21,8 @@ from unfold.views import ChangeList
 
 from adminops.actions import offered_on_event
 from adminops.admin.base import ReadOnlyAdmin, operation_urls
-from adminops.pages import payload, timeline
+from adminops.pages import documents, event_words, payload
+from adminops.pages.answers import answer_in_words, declined_in_words
 from adminops.pages.badges import event_badge
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.models import EventPayload, SubscriptionEvent
@@ -73,11 +74,11 @@ class FamilyFilter(RadioFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(timeline.FAMILIES.items())
+        return list(event_words.FAMILIES.items())
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()
-        return queryset.filter(type__in=timeline.types_of_family(value)) if value else queryset
+        return queryset.filter(type__in=event_words.types_of_family(value)) if value else queryset
 
 
 class EndlessPaginator(Paginator):
@@ -133,7 +134,7 @@ class KeysetChangeList(ChangeList):
         self.paginator = EndlessPaginator([], size)
 
 
-FILTERS = frozenset({"state", "kind", "source__exact", "organization__id__exact"})
+FILTERS = frozenset({"state", "kind", "source__exact", "organization__id__exact", "actor__id__exact"})
 
 
 @admin.register(SubscriptionEvent)
@@ -188,7 +189,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
     def what(self, obj: SubscriptionEvent) -> str:
         return format_html(
             '<span class="bo-name">{}</span><span class="bo-below">{}</span>',
-            timeline.type_in_words(obj.type),
+            event_words.type_in_words(obj.type),
             obj.type,
         )
 
@@ -201,7 +202,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
 
     @display(description=_("By"))
     def source_cell(self, obj: SubscriptionEvent) -> str:
-        return timeline.by_whom(obj)
+        return event_words.by_whom(obj)
 
     @display(description=_("State"))
     def state_cell(self, obj: SubscriptionEvent) -> str:
@@ -219,11 +220,11 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
 
     @display(description=_("Seats"))
     def quantity_cell(self, obj: SubscriptionEvent) -> str:
-        return timeline.change_of_quantity(obj) or NOTHING
+        return event_words.change_of_quantity(obj) or NOTHING
 
     @display(description=_("Status"))
     def status_cell(self, obj: SubscriptionEvent) -> str:
-        return timeline.change_of_status(obj) or NOTHING
+        return event_words.change_of_status(obj) or NOTHING
 
     # -- the page ---------------------------------------------------------------------------------------
 
@@ -317,36 +318,42 @@ def event_context(event: SubscriptionEvent, *, sees_tracebacks: bool) -> dict[st
     if event.stripe_object_id and event.stripe_object_id not in [stripe_id for _title, stripe_id in ids]:
         ids.append((_("Object"), event.stripe_object_id))
     kept = getattr(event, "payload", None)
+    steps = list(event.steps.all())
+    is_act = event.source != SubscriptionEvent.Source.STRIPE
     return {
         "event": event,
         "badge": event_badge(event),
-        "sentence": timeline.sentence(event),
-        "type_in_words": timeline.type_in_words(event.type),
-        "by": timeline.by_whom(event),
-        "quantity_change": timeline.change_of_quantity(event),
-        "status_change": timeline.change_of_status(event),
+        "type_in_words": event_words.type_in_words(event.type),
+        "by": event_words.by_whom(event),
+        "login": event.actor_label if event.actor_label != event_words.by_whom(event) else "",
+        "answer": answer_in_words(event, steps) if is_act and steps else "",
+        # What Stripe itself said of an act; of a webhook, why we could not use it.
+        "error": event.error if sees_tracebacks or not is_act else "",
+        "quantity_change": event_words.change_of_quantity(event),
+        "status_change": event_words.change_of_status(event),
         "ids": ids,
         "steps": [
             {
                 "step": step,
+                "declined": declined_in_words(event, step),
                 "params": payload.pretty(step.params),
                 "answer": payload.pretty(step.answer) if step.answer is not None and sees_tracebacks else "",
                 "error": payload.pretty(step.error) if step.error is not None and sees_tracebacks else "",
             }
-            for step in event.steps.all()
+            for step in steps
         ],
         "documents": [
-            (title, payload.pretty(value))
+            {"title": title, "facts": documents.facts(value, event.currency), "record": payload.pretty(value)}
             for title, value in (
                 (_("Before"), event.before),
                 (_("What was intended"), event.plan),
                 (_("After"), event.after),
             )
-            if value is not None
+            if value
         ],
         "sees_tracebacks": sees_tracebacks,
         "body": payload.pretty_body(kept.body) if kept else None,
         "payload_url": reverse("admin:billing_subscriptionevent_payload", args=[event.pk]) if kept else None,
-        "title": timeline.type_in_words(event.type),
+        "title": event_words.type_in_words(event.type),
         "subtitle": None,
     }

@@ -29,6 +29,7 @@ from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
 from adminops.pages.invoice import invoice_urls
 from adminops.pages.member_access import member_access_urls
+from adminops.pages.timeline import Timeline
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing import mirror
 from billing.finding import Found, find, is_an_id
@@ -242,10 +243,13 @@ class OrganizationAdmin(BackOfficeAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         organization = self.get_object(request, object_id)
-        context = {
-            "customer": organization and _page_of(organization, request),
-            "subtitle": None,
-        }
+        context: dict[str, Any] = {"customer": None, "subtitle": None}
+        if organization:
+            customer = _page_of(organization, request)
+            context["customer"] = customer
+            context["timeline"] = Timeline(
+                organization, request.user, request.GET, lambda: customer.stripe_invoices
+            )
         with one_look() if request.method == "GET" else nullcontext():
             response: HttpResponse = super().change_view(
                 request, object_id, form_url, {**context, **(extra_context or {})}

@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from adminops.pages import differences
+from adminops.pages.event_words import type_in_words
 from adminops.pages.forms import OptionalReasonForm
 from adminops.pages.operation import OperationPage, Row
-from adminops.pages.timeline import type_in_words
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices

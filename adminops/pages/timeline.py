@@ -1,202 +1,256 @@
-"""An organization's history in words: the ledger, newest first, as a colleague reads it a year later."""
+"""An organization's history: the ledger, newest first, as a colleague reads it a year later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
 from django.urls import reverse
-from django.utils.functional import Promise
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import ngettext
 
+from adminops.pages import event_words
+from adminops.pages.answers import answer_in_words
 from adminops.pages.badges import Badge, event_badge
-from billing.models import SubscriptionEvent
-from billing.money import format_money
-from billing.operations import COURSES
-from billing.operations import OPERATIONS as STAFF_OPERATIONS
+from adminops.pages.folding import Fold, fold, happened, paying
+from billing.models import OperationStep, SubscriptionEvent
+from billing.operations import OPERATIONS
+from billing.operations.base import Told
+from billing.stripe_api import StripeObject
+from organizations.models import Organization
 
-# Stripe's names of what happened, and ours, in words. One without words is shown by its name.
-TYPES: dict[str, str | Promise] = {
-    **{course.type: course.label for course in COURSES.values()},
-    "permission.denied": gettext_lazy("Tried without being allowed to"),
-    "organization.imported": gettext_lazy("Taken in from Stripe"),
-    "hold.placed": gettext_lazy("Suspended"),
-    "hold.lifted": gettext_lazy("Hold lifted"),
-    "demo.filled": gettext_lazy("Demo data filled in"),
-    "customer.created": gettext_lazy("Customer created at Stripe"),
-    "customer.updated": gettext_lazy("Customer's details changed"),
-    "customer.deleted": gettext_lazy("Customer deleted at Stripe"),
-    "customer.subscription.created": gettext_lazy("Subscription started"),
-    "customer.subscription.updated": gettext_lazy("Subscription changed"),
-    "customer.subscription.deleted": gettext_lazy("Subscription ended"),
-    "customer.subscription.paused": gettext_lazy("Subscription paused"),
-    "customer.subscription.resumed": gettext_lazy("Subscription resumed"),
-    "customer.subscription.trial_will_end": gettext_lazy("Trial ends in three days"),
-    "customer.subscription.pending_update_applied": gettext_lazy(
-        "Pending change of the subscription applied"
-    ),
-    "customer.subscription.pending_update_expired": gettext_lazy(
-        "Pending change of the subscription expired"
-    ),
-    "subscription_schedule.created": gettext_lazy("Plan for the subscription begun"),
-    "subscription_schedule.updated": gettext_lazy("Plan for the subscription changed"),
-    "subscription_schedule.released": gettext_lazy("Plan for the subscription done with"),
-    "subscription_schedule.canceled": gettext_lazy("Plan for the subscription canceled"),
-    "subscription_schedule.completed": gettext_lazy("Plan for the subscription completed"),
-    "subscription_schedule.aborted": gettext_lazy("Plan for the subscription broken off"),
-    "subscription_schedule.expiring": gettext_lazy("Plan for the subscription ends in a week"),
-    "invoice.created": gettext_lazy("Invoice drafted"),
-    "invoice.finalized": gettext_lazy("Invoice issued"),
-    "invoice.finalization_failed": gettext_lazy("Invoice could not be issued"),
-    "invoice.sent": gettext_lazy("Invoice sent"),
-    "invoice.overdue": gettext_lazy("Invoice overdue"),
-    "invoice.paid": gettext_lazy("Invoice paid"),
-    "invoice.payment_succeeded": gettext_lazy("Invoice paid"),
-    "invoice.payment_failed": gettext_lazy("Payment of an invoice failed"),
-    "invoice.payment_action_required": gettext_lazy("Payment waits for the customer"),
-    "invoice.upcoming": gettext_lazy("Next invoice announced"),
-    "invoice.updated": gettext_lazy("Invoice changed"),
-    "invoice.voided": gettext_lazy("Invoice voided"),
-    "invoice.marked_uncollectible": gettext_lazy("Invoice written off"),
-    "invoice_payment.paid": gettext_lazy("Payment of an invoice recorded"),
-    "invoiceitem.created": gettext_lazy("Put on the next invoice"),
-    "invoiceitem.updated": gettext_lazy("Changed on the next invoice"),
-    "invoiceitem.deleted": gettext_lazy("Taken off the next invoice"),
-    "charge.succeeded": gettext_lazy("Payment received"),
-    "charge.pending": gettext_lazy("Payment under way"),
-    "charge.captured": gettext_lazy("Payment captured"),
-    "charge.updated": gettext_lazy("Payment's details changed"),
-    "charge.expired": gettext_lazy("Payment expired"),
-    "charge.failed": gettext_lazy("Payment failed"),
-    "charge.refunded": gettext_lazy("Payment refunded"),
-    "charge.dispute.created": gettext_lazy("Payment disputed"),
-    "charge.dispute.updated": gettext_lazy("Dispute changed"),
-    "charge.dispute.closed": gettext_lazy("Dispute closed"),
-    "charge.dispute.funds_withdrawn": gettext_lazy("Disputed money withdrawn"),
-    "charge.dispute.funds_reinstated": gettext_lazy("Disputed money given back"),
-    "charge.refund.updated": gettext_lazy("Refund changed"),
-    "refund.created": gettext_lazy("Refund started"),
-    "refund.updated": gettext_lazy("Refund changed"),
-    "refund.failed": gettext_lazy("Refund failed"),
-    "payment_intent.created": gettext_lazy("Payment begun"),
-    "payment_intent.requires_action": gettext_lazy("Payment waits for the customer"),
-    "payment_intent.canceled": gettext_lazy("Payment abandoned"),
-    "payment_intent.succeeded": gettext_lazy("Payment received"),
-    "payment_intent.payment_failed": gettext_lazy("Payment failed"),
-    "credit_note.created": gettext_lazy("Credit note made"),
-    "credit_note.updated": gettext_lazy("Credit note changed"),
-    "credit_note.voided": gettext_lazy("Credit note voided"),
-    "customer.discount.created": gettext_lazy("Coupon applied"),
-    "customer.discount.updated": gettext_lazy("Coupon changed"),
-    "customer.discount.deleted": gettext_lazy("Coupon removed"),
-    "billing_portal.session.created": gettext_lazy("Link to the customer portal made"),
-    "payment_method.attached": gettext_lazy("Card added"),
-    "payment_method.detached": gettext_lazy("Card removed"),
-    "payment_method.updated": gettext_lazy("Card changed"),
-    "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
-}
+MAY_SEE = "billing.view_subscriptionevent"
 
-# Families for filtering: the first words of a type. Staff operations have no dot in them.
-OPERATIONS = "operations"
-FAMILIES: dict[str, Promise] = {
-    OPERATIONS: gettext_lazy("Staff operations"),
-    "hold.": gettext_lazy("Suspensions"),
-    "customer.subscription.": gettext_lazy("Subscriptions"),
-    "subscription_schedule.": gettext_lazy("Plans for subscriptions"),
-    "customer.": gettext_lazy("Customers"),
-    "invoice.": gettext_lazy("Invoices"),
-    "charge.": gettext_lazy("Payments"),
-    "charge.dispute.": gettext_lazy("Disputes"),
-    "refund.": gettext_lazy("Refunds"),
-    "payment_intent.": gettext_lazy("Payment attempts"),
-    "payment_method.": gettext_lazy("Payment methods"),
-}
+LINES_SHOWN = 20
+# What is folded into these lines; more is never read, however long the history.
+_ROWS_READ = 200
+# Among how many of the newest rows the people are looked for whom one can ask for.
+_ROWS_OF_PEOPLE = 1_000
+# Longer words stand on the event's own page.
+_MOST_CHARACTERS = 300
 
+KIND, BY = "kind", "by"
+Source = SubscriptionEvent.Source
+_SOURCES = {Source.STRIPE.value: Source.STRIPE.label, Source.SYSTEM.value: Source.SYSTEM.label}
 
-def type_in_words(type_: str) -> str:
-    """What kind of thing happened: "Invoice paid"."""
-    return str(TYPES.get(type_, type_))
-
-
-def types_of_family(family: str) -> list[str]:
-    """The types we have words for that belong to a family, each to the one with the longest prefix."""
-    if family == OPERATIONS:
-        return list(STAFF_OPERATIONS)
-    narrower = tuple(other for other in FAMILIES if other != family and other.startswith(family))
-    return [
-        name for name in TYPES if name.startswith(family) and not (narrower and name.startswith(narrower))
-    ]
-
-
-def status_in_words(status: str | None) -> str:
-    """Stripe's `past_due` as "past due"."""
-    return (status or "").replace("_", " ")
-
-
-def change_of_quantity(event: SubscriptionEvent) -> str:
-    """ "8 → 12", or the one that is known."""
-    return _arrow(event.previous_quantity, event.quantity)
-
-
-def change_of_status(event: SubscriptionEvent) -> str:
-    """ "active → past due", or the one that is known."""
-    return _arrow(status_in_words(event.previous_status), status_in_words(event.status))
-
-
-def _arrow(before: object, after: object) -> str:
-    if before not in (None, "") and after not in (None, "") and before != after:
-        return f"{before} → {after}"
-    return str(after) if after not in (None, "") else ""
-
-
-def sentence(event: SubscriptionEvent) -> str:
-    """What happened, in one line. What we ourselves did says it in its own message."""
-    if event.source != SubscriptionEvent.Source.STRIPE and event.message:
-        return event.message
-    parts = [type_in_words(event.type)]
-    if event.previous_quantity is not None and event.previous_quantity != event.quantity:
-        parts.append(_("%(change)s seats") % {"change": change_of_quantity(event)})
-    if event.previous_status and event.previous_status != event.status:
-        parts.append(change_of_status(event))
-    if event.amount is not None and event.currency:
-        parts.append(format_money(event.amount, event.currency))
-    return ", ".join(parts)
-
-
-def by_whom(event: SubscriptionEvent) -> str:
-    """Who did it: a colleague by name, Stripe, or the back office itself."""
-    if event.source == SubscriptionEvent.Source.STAFF:
-        return event.actor_label or _("staff")
-    return str(SubscriptionEvent.Source(event.source).label)
+_QUIET = frozenset({SubscriptionEvent.State.DONE, SubscriptionEvent.State.IGNORED})
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a timeline."""
+    """One line of a timeline: "Ann Archer" "changed seats 8 → 12": "new hires", and what follows from it."""
 
     event: SubscriptionEvent
     when: datetime
-    sentence: str
+    who: str
+    """A colleague by name; empty where the words are a sentence of their own."""
     by: str
+    """Who did it, also where the words do not begin with them."""
+    what: str
+    reason: str
+    further: tuple[str, ...]
+    """Money, what the customer said, how Stripe answered: a few words each."""
     badge: Badge
-    url: str
     needs_a_look: bool
+    url: str
+    beneath: tuple[Line, ...] = ()
+    """Rows that tell of the same thing."""
 
 
-def lines(events: Iterable[SubscriptionEvent]) -> list[Line]:
-    """Events as lines, in the order given."""
-    quiet = {SubscriptionEvent.State.DONE, SubscriptionEvent.State.IGNORED}
-    return [
-        Line(
-            event=event,
-            when=event.occurred_at or event.created_at,
-            sentence=sentence(event),
-            by=by_whom(event),
-            badge=event_badge(event),
-            url=reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
-            needs_a_look=event.state not in quiet,
+@dataclass(frozen=True)
+class Option:
+    """One answer to a question of the filter."""
+
+    value: str
+    label: str
+    is_chosen: bool
+
+
+class Timeline:
+    """The newest lines about an organization, of one kind or by one person where `query` asks for that.
+
+    `invoices` gives those of its invoices, as Stripe sent them, that are at hand.
+    """
+
+    def __init__(
+        self,
+        organization: Organization,
+        user: Any,
+        query: Mapping[str, Any],
+        invoices: Callable[[], Iterable[StripeObject]],
+    ) -> None:
+        self._organization = organization
+        self._query = query
+        self._invoices = invoices
+        self.is_shown: bool = user.has_perm(MAY_SEE)
+
+    @property
+    def _kind(self) -> str:
+        kind = str(self._query.get(KIND, ""))
+        return kind if kind in event_words.FAMILIES else ""
+
+    @property
+    def _by(self) -> str:
+        by = str(self._query.get(BY, ""))
+        return by if by in self._everybody else ""
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether only a kind or a person was asked for."""
+        return bool(self._kind or self._by)
+
+    @property
+    def kinds(self) -> list[Option]:
+        """What one can ask for: kinds of things."""
+        everything = Option("", _("Everything"), not self._kind)
+        return [
+            everything,
+            *(Option(kind, str(label), kind == self._kind) for kind, label in event_words.FAMILIES.items()),
+        ]
+
+    @property
+    def people(self) -> list[Option]:
+        """What one can ask for: who did it."""
+        return [Option(value, label, value == self._by) for value, label in self._everybody.items()]
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The newest, by when they happened; read by key, which is indexed, and which a late delivery changes."""
+        lines = sorted(map(self._line, self._folds), key=lambda line: line.when, reverse=True)
+        return lines[:LINES_SHOWN]
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether somebody acted on it a moment ago, so that Stripe's answer to it is still to come."""
+        recent = timezone.now() - timedelta(minutes=1)
+        return any(
+            event.source == Source.STAFF
+            and (event.state == SubscriptionEvent.State.PENDING or event.created_at > recent)
+            for event in self._rows[:LINES_SHOWN]
         )
-        for event in events
-    ]
+
+    @property
+    def older_url(self) -> str:
+        """Where the list of events goes on after these lines; empty where these are all."""
+        shown = sum(1 + len(line.beneath) for line in self.lines)
+        if shown == len(self._rows) < _ROWS_READ:
+            return ""
+        asked: dict[str, Any] = {}
+        if self._kind:
+            asked["kind"] = self._kind
+        if self._by in _SOURCES:
+            asked["source__exact"] = self._by
+        elif self._by:
+            asked["actor__id__exact"] = self._by
+        oldest = min((line.event.pk for line in self.lines), default=0)
+        return self._listing({**asked, "before": oldest})
+
+    def _listing(self, asked: dict[str, Any]) -> str:
+        asked = {"organization__id__exact": self._organization.pk, **asked}
+        return f"{reverse('admin:billing_subscriptionevent_changelist')}?{urlencode(asked)}"
+
+    @cached_property
+    def _rows(self) -> list[SubscriptionEvent]:
+        events = SubscriptionEvent.objects.filter(organization=self._organization)
+        if self._kind:
+            events = events.filter(type__in=event_words.types_of_family(self._kind))
+        if self._by in _SOURCES:
+            events = events.filter(source=self._by)
+        elif self._by:
+            events = events.filter(actor_id=int(self._by))
+        return list(
+            events.select_related("actor").defer("traceback", "error", "before").order_by("-id")[:_ROWS_READ]
+        )
+
+    @cached_property
+    def _steps(self) -> dict[int, list[OperationStep]]:
+        ours = [event.pk for event in self._rows if event.source != Source.STRIPE]
+        found: dict[int, list[OperationStep]] = {}
+        for step in OperationStep.objects.filter(event_id__in=ours).defer("answer", "params"):
+            found.setdefault(step.event_id, []).append(step)
+        return found
+
+    @cached_property
+    def _folds(self) -> list[Fold]:
+        return fold(self._rows, self._steps, paying(self._invoices()))
+
+    @cached_property
+    def _everybody(self) -> dict[str, str]:
+        newest = SubscriptionEvent.objects.filter(organization=self._organization).order_by("-id")
+        colleagues = User.objects.filter(pk__in=newest.values("actor_id")[:_ROWS_OF_PEOPLE]).order_by("pk")
+        return {
+            "": _("Everybody"),
+            **{str(user.pk): user.get_full_name().strip() or user.get_username() for user in colleagues},
+            **{name: str(label) for name, label in _SOURCES.items()},
+        }
+
+    def _line(self, fold: Fold) -> Line:
+        line = self._line_of(fold.head)
+        others = fold.others
+        if not others:
+            return line
+        further = line.further
+        if fold.is_denied:
+            times = len(fold.events)
+            further = (*further, ngettext("tried %(n)d time", "tried %(n)d times", times) % {"n": times})
+        elif fold.head.source == Source.STRIPE:
+            told = [change for event in others for change in event_words.changes(event)]
+            further = (*further, *(change for change in dict.fromkeys(told) if change not in line.what))
+        beneath = tuple(map(self._line_of, others))
+        troubled = next((each for each in beneath if each.needs_a_look), None)
+        is_troubled = troubled is not None and not line.needs_a_look
+        return Line(
+            event=line.event,
+            when=line.when,
+            who=line.who,
+            by=line.by,
+            what=line.what,
+            reason=line.reason,
+            further=further,
+            badge=troubled.badge if troubled and is_troubled else line.badge,
+            needs_a_look=line.needs_a_look or is_troubled,
+            url=line.url,
+            beneath=beneath,
+        )
+
+    def _line_of(self, event: SubscriptionEvent) -> Line:
+        told, by = retold(event), event_words.by_whom(event)
+        is_act = event.source == Source.STAFF and event.type in OPERATIONS
+        answer = answer_in_words(event, self._steps.get(event.pk, ())) if is_act else ""
+        return Line(
+            event=event,
+            when=happened(event),
+            who=by if told else "",
+            by=by,
+            what=_clipped(told.done if told else event_words.occurred(event)),
+            reason=_clipped(event.reason or "") if is_act else "",
+            further=tuple(_clipped(each) for each in (*(told.further if told else ()), answer) if each),
+            badge=event_badge(event),
+            needs_a_look=event.state not in _QUIET,
+            url=reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
+        )
+
+
+def retold(event: SubscriptionEvent) -> Told | None:
+    """What a colleague did, or asked for in vain; None for what is no such act, or says nothing but its message."""
+    operation = OPERATIONS.get(event.type)
+    if event.source != Source.STAFF or operation is None:
+        return None
+    if event.state != SubscriptionEvent.State.DONE:
+        return Told(event_words.attempted(event))
+    try:
+        return operation.retell(event)
+    except (KeyError, TypeError, ValueError):
+        # Written by an earlier version: what it said then is what there is.
+        return None
+
+
+def _clipped(text: str) -> str:
+    return Truncator(text).chars(_MOST_CHARACTERS)

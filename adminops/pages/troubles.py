@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages import timeline, words
+from adminops.pages import event_words, words
 from adminops.pages.badges import AMBER, RED
 from adminops.pages.invoice import page_url
 from billing import mirror
@@ -158,9 +158,11 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
         source=SubscriptionEvent.Source.STRIPE
     )
     found = []
-    for event in operations.defer("traceback", "before", "after", "plan")[:EVENTS_SHOWN]:
+    for event in operations.select_related("actor").defer("traceback", "before", "after", "plan")[
+        :EVENTS_SHOWN
+    ]:
         is_parked = event.state == SubscriptionEvent.State.PARKED
-        words_of_it = {"what": timeline.type_in_words(event.type), "who": timeline.by_whom(event)}
+        words_of_it = {"what": event_words.type_in_words(event.type), "who": event_words.by_whom(event)}
         found.append(
             Trouble(
                 event.message

@@ -1,7 +1,8 @@
 """The ledger on the screen: paged by key, found by any id, and never written to."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,17 +11,21 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from adminops.admin.events import SubscriptionEventAdmin
-from adminops.pages import timeline
+from adminops.pages import documents, event_words
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
+from tests.conftest import Sandbox
 from tests.factories import (
     EventPayloadFactory,
     OperationStepFactory,
     OrganizationFactory,
     StaffEventFactory,
+    StaffFactory,
     SubscriptionEventFactory,
 )
+from tests.operating import show
+from tests.situations import SITUATIONS
 from webhooks.handlers import HANDLERS
 
 pytestmark = pytest.mark.django_db
@@ -138,12 +143,12 @@ def test_filters_tell_sources_states_and_families_apart(support: Client) -> None
 
 def test_every_type_that_is_handled_or_done_has_words() -> None:
     for type_ in [*HANDLERS, *OPERATIONS]:
-        assert type_ in timeline.TYPES, type_
+        assert type_ in event_words.TYPES, type_
 
 
 def test_every_family_is_of_some_type() -> None:
-    members = [type_ for family in timeline.FAMILIES for type_ in timeline.types_of_family(family)]
-    assert all(timeline.types_of_family(family) for family in timeline.FAMILIES)
+    members = [type_ for family in event_words.FAMILIES for type_ in event_words.types_of_family(family)]
+    assert all(event_words.types_of_family(family) for family in event_words.FAMILIES)
     assert len(members) == len(set(members))
 
 
@@ -228,3 +233,88 @@ def test_no_column_can_be_asked_about_through_the_address(support: Client) -> No
     SubscriptionEventFactory(traceback="hunter2", state="failed")
     for question in ("traceback__contains", "error__contains", "plan__seats", "payload__body__contains"):
         assert support.get(LIST, {question: "hunter2"}).status_code in (302, 400), question
+
+
+def test_what_was_intended_is_told_in_words_money_and_days(support: Client) -> None:
+    event = StaffEventFactory(
+        currency="usd",
+        plan={
+            "fingerprint": "f00f00",
+            "seats_before": 8,
+            "recurring_before": 23_200,
+            "proration": "create_prorations",
+            "proration_date": 1_700_000_000,
+            "ends_at": "2024-12-12T00:00:00+00:00",
+            "paused": "",
+            "lines": [{"description": "Remaining time", "amount": 3_120, "is_proration": True}],
+            "choices": {"when": "renewal"},
+        },
+    )
+    response = support.get(event_page(event))
+    told = {
+        fact.label: fact.value for document in response.context["documents"] for fact in document["facts"]
+    }
+    assert told == {
+        "Seats before": "8",
+        "Each period before": "$232.00",
+        "Proration": "On the next invoice",
+        "Proration date": "14 Nov 2023 22:13",
+        "Ends at": "12 Dec 2024 00:00",
+        "Lines": "Amount: $31.20; Description: Remaining time; Caused by this: yes",
+        "Chosen": "",
+        "When": "When the subscription renews",
+    }
+    assert "f00f00" in Page(response).text
+    assert "Times are those of UTC." in Page(response).text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("type_", sorted(OPERATIONS))
+def test_no_operation_leaves_a_number_without_a_unit(type_: str, sandbox: Sandbox) -> None:
+    situation = SITUATIONS[type_](sandbox)
+    event = show(type_, situation.subject, **situation.choices).apply(StaffFactory(is_superuser=True))
+    event.refresh_from_db()
+    for document in (event.before, event.plan, event.after):
+        for key, _value in numbers_in(document):
+            assert key in documents.MONEY | documents.COUNTS or documents.is_moment(key), key
+
+
+def numbers_in(document: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """Every number a person is shown of a document, with its name."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            if name not in documents.TECHNICAL:
+                yield from numbers_in(value, name)
+    elif isinstance(document, list):
+        for value in document:
+            yield from numbers_in(value, key)
+    elif isinstance(document, int) and not isinstance(document, bool):
+        yield key, document
+
+
+def test_a_call_that_stripe_declined_says_so_and_what_stripe_said_is_for_a_few(
+    support: Client, administrator: Client
+) -> None:
+    event = StaffEventFactory(
+        state="failed",
+        message="The customer's card has expired. Nothing was changed.",
+        error="CardError: raw words req_1",
+    )
+    OperationStepFactory(
+        event=event, answered_at=None, error={"status": 402, "error": {"code": "expired_card"}}
+    )
+    text = Page(support.get(event_page(event))).text
+    assert "declined by Stripe: The customer's card has expired." in text
+    assert "not answered" not in text
+    assert "raw words" not in text
+    assert "raw words" in Page(administrator.get(event_page(event))).text
+
+
+def test_tries_are_told_only_where_there_were_some(support: Client) -> None:
+    assert "Tries" not in Page(support.get(event_page(StaffEventFactory()))).text
+    assert "Tries 3" in Page(support.get(event_page(SubscriptionEventFactory(attempts=3)))).text
+
+
+def test_an_act_names_its_person_and_their_login(support: Client) -> None:
+    ann = StaffFactory(username="ann", first_name="Ann", last_name="Archer")
+    assert "by Ann Archer ( ann )" in Page(support.get(event_page(StaffEventFactory(actor=ann)))).text

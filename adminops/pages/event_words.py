@@ -1,0 +1,184 @@
+"""The lines of the ledger in words: what kind of thing happened, by whom, and what is otherwise since."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing.denials import TYPE as DENIED
+from billing.models import SubscriptionEvent
+from billing.money import format_money
+from billing.operations import COURSES
+from billing.operations import OPERATIONS as STAFF_OPERATIONS
+
+# Stripe's names of what happened, and ours, in words. One without words is shown by its name.
+TYPES: dict[str, str | Promise] = {
+    **{course.type: course.label for course in COURSES.values()},
+    "permission.denied": gettext_lazy("Tried without being allowed to"),
+    "organization.imported": gettext_lazy("Taken in from Stripe"),
+    "hold.placed": gettext_lazy("Suspended"),
+    "hold.lifted": gettext_lazy("Hold lifted"),
+    "demo.filled": gettext_lazy("Demo data filled in"),
+    "customer.created": gettext_lazy("Customer created at Stripe"),
+    "customer.updated": gettext_lazy("Customer's details changed"),
+    "customer.deleted": gettext_lazy("Customer deleted at Stripe"),
+    "customer.subscription.created": gettext_lazy("Subscription started"),
+    "customer.subscription.updated": gettext_lazy("Subscription changed"),
+    "customer.subscription.deleted": gettext_lazy("Subscription ended"),
+    "customer.subscription.paused": gettext_lazy("Subscription paused"),
+    "customer.subscription.resumed": gettext_lazy("Subscription resumed"),
+    "customer.subscription.trial_will_end": gettext_lazy("Trial ends in three days"),
+    "customer.subscription.pending_update_applied": gettext_lazy(
+        "Pending change of the subscription applied"
+    ),
+    "customer.subscription.pending_update_expired": gettext_lazy(
+        "Pending change of the subscription expired"
+    ),
+    "subscription_schedule.created": gettext_lazy("Plan for the subscription begun"),
+    "subscription_schedule.updated": gettext_lazy("Plan for the subscription changed"),
+    "subscription_schedule.released": gettext_lazy("Plan for the subscription done with"),
+    "subscription_schedule.canceled": gettext_lazy("Plan for the subscription canceled"),
+    "subscription_schedule.completed": gettext_lazy("Plan for the subscription completed"),
+    "subscription_schedule.aborted": gettext_lazy("Plan for the subscription broken off"),
+    "subscription_schedule.expiring": gettext_lazy("Plan for the subscription ends in a week"),
+    "invoice.created": gettext_lazy("Invoice drafted"),
+    "invoice.finalized": gettext_lazy("Invoice issued"),
+    "invoice.finalization_failed": gettext_lazy("Invoice could not be issued"),
+    "invoice.sent": gettext_lazy("Invoice sent"),
+    "invoice.overdue": gettext_lazy("Invoice overdue"),
+    "invoice.paid": gettext_lazy("Invoice paid"),
+    "invoice.payment_succeeded": gettext_lazy("Invoice paid"),
+    "invoice.payment_failed": gettext_lazy("Payment of an invoice failed"),
+    "invoice.payment_action_required": gettext_lazy("Payment waits for the customer"),
+    "invoice.upcoming": gettext_lazy("Next invoice announced"),
+    "invoice.updated": gettext_lazy("Invoice changed"),
+    "invoice.voided": gettext_lazy("Invoice voided"),
+    "invoice.marked_uncollectible": gettext_lazy("Invoice written off"),
+    "invoice_payment.paid": gettext_lazy("Payment of an invoice recorded"),
+    "invoiceitem.created": gettext_lazy("Put on the next invoice"),
+    "invoiceitem.updated": gettext_lazy("Changed on the next invoice"),
+    "invoiceitem.deleted": gettext_lazy("Taken off the next invoice"),
+    "charge.succeeded": gettext_lazy("Payment received"),
+    "charge.pending": gettext_lazy("Payment under way"),
+    "charge.captured": gettext_lazy("Payment captured"),
+    "charge.updated": gettext_lazy("Payment's details changed"),
+    "charge.expired": gettext_lazy("Payment expired"),
+    "charge.failed": gettext_lazy("Payment failed"),
+    "charge.refunded": gettext_lazy("Payment refunded"),
+    "charge.dispute.created": gettext_lazy("Payment disputed"),
+    "charge.dispute.updated": gettext_lazy("Dispute changed"),
+    "charge.dispute.closed": gettext_lazy("Dispute closed"),
+    "charge.dispute.funds_withdrawn": gettext_lazy("Disputed money withdrawn"),
+    "charge.dispute.funds_reinstated": gettext_lazy("Disputed money given back"),
+    "charge.refund.updated": gettext_lazy("Refund changed"),
+    "refund.created": gettext_lazy("Refund started"),
+    "refund.updated": gettext_lazy("Refund changed"),
+    "refund.failed": gettext_lazy("Refund failed"),
+    "payment_intent.created": gettext_lazy("Payment begun"),
+    "payment_intent.requires_action": gettext_lazy("Payment waits for the customer"),
+    "payment_intent.canceled": gettext_lazy("Payment abandoned"),
+    "payment_intent.succeeded": gettext_lazy("Payment received"),
+    "payment_intent.payment_failed": gettext_lazy("Payment failed"),
+    "credit_note.created": gettext_lazy("Credit note made"),
+    "credit_note.updated": gettext_lazy("Credit note changed"),
+    "credit_note.voided": gettext_lazy("Credit note voided"),
+    "customer.discount.created": gettext_lazy("Coupon applied"),
+    "customer.discount.updated": gettext_lazy("Coupon changed"),
+    "customer.discount.deleted": gettext_lazy("Coupon removed"),
+    "billing_portal.session.created": gettext_lazy("Link to the customer portal made"),
+    "payment_method.attached": gettext_lazy("Card added"),
+    "payment_method.detached": gettext_lazy("Card removed"),
+    "payment_method.updated": gettext_lazy("Card changed"),
+    "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
+}
+
+# Families for filtering: the first words of a type. Staff operations have no dot in them.
+OPERATIONS = "operations"
+FAMILIES: dict[str, Promise] = {
+    OPERATIONS: gettext_lazy("Staff operations"),
+    "hold.": gettext_lazy("Suspensions"),
+    "customer.subscription.": gettext_lazy("Subscriptions"),
+    "subscription_schedule.": gettext_lazy("Plans for subscriptions"),
+    "customer.": gettext_lazy("Customers"),
+    "invoice.": gettext_lazy("Invoices"),
+    "charge.": gettext_lazy("Payments"),
+    "charge.dispute.": gettext_lazy("Disputes"),
+    "refund.": gettext_lazy("Refunds"),
+    "payment_intent.": gettext_lazy("Payment attempts"),
+    "payment_method.": gettext_lazy("Payment methods"),
+}
+
+
+def type_in_words(type_: str) -> str:
+    """What kind of thing happened: "Invoice paid"."""
+    return str(TYPES.get(type_, type_))
+
+
+def types_of_family(family: str) -> list[str]:
+    """The types we have words for that belong to a family, each to the one with the longest prefix."""
+    if family == OPERATIONS:
+        return list(STAFF_OPERATIONS)
+    narrower = tuple(other for other in FAMILIES if other != family and other.startswith(family))
+    return [
+        name for name in TYPES if name.startswith(family) and not (narrower and name.startswith(narrower))
+    ]
+
+
+def status_in_words(status: str | None) -> str:
+    """Stripe's `past_due` as "past due"."""
+    return (status or "").replace("_", " ")
+
+
+def change_of_quantity(event: SubscriptionEvent) -> str:
+    """ "8 → 12", or the one that is known."""
+    return _arrow(event.previous_quantity, event.quantity)
+
+
+def change_of_status(event: SubscriptionEvent) -> str:
+    """ "active → past due", or the one that is known."""
+    return _arrow(status_in_words(event.previous_status), status_in_words(event.status))
+
+
+def _arrow(before: object, after: object) -> str:
+    if before not in (None, "") and after not in (None, "") and before != after:
+        return f"{before} → {after}"
+    return str(after) if after not in (None, "") else ""
+
+
+def by_whom(event: SubscriptionEvent) -> str:
+    """Who did it: a colleague by name (their login where they have none), Stripe, or the back office itself."""
+    if event.source == SubscriptionEvent.Source.STAFF:
+        name = event.actor.get_full_name().strip() if event.actor else ""
+        return name or event.actor_label or _("staff")
+    return str(SubscriptionEvent.Source(event.source).label)
+
+
+def occurred(event: SubscriptionEvent) -> str:
+    """What Stripe or one of our jobs tells, in one line: "Subscription changed, 8 → 12 seats"."""
+    if event.source != SubscriptionEvent.Source.STRIPE and event.message:
+        login = event.actor_label or ""
+        if event.type == DENIED and login and event.message.startswith(login):
+            return by_whom(event) + event.message.removeprefix(login)
+        return event.message
+    return ", ".join([type_in_words(event.type), *changes(event), *_money(event)])
+
+
+def changes(event: SubscriptionEvent) -> list[str]:
+    """What is otherwise than before: "8 → 12 seats", "active → past due"."""
+    said = []
+    if event.previous_quantity is not None and event.previous_quantity != event.quantity:
+        said.append(_("%(change)s seats") % {"change": change_of_quantity(event)})
+    if event.previous_status and event.previous_status != event.status:
+        said.append(change_of_status(event))
+    return said
+
+
+def attempted(event: SubscriptionEvent) -> str:
+    """What a colleague asked for that is not done, or not yet: "asked for “Change of seats”, 8 → 12 seats"."""
+    asked = _("asked for “%(what)s”") % {"what": type_in_words(event.type)}
+    return ", ".join([asked, *changes(event), *_money(event)])
+
+
+def _money(event: SubscriptionEvent) -> list[str]:
+    return [] if event.amount is None or not event.currency else [format_money(event.amount, event.currency)]
