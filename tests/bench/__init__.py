@@ -21,6 +21,8 @@ class Row:
     ours: float
     unit: str
     goal: float | None = None
+    most: float | None = None
+    """A goal to stay below, of what is counted and not timed."""
     peer: float | None = None
 
     @property
@@ -33,6 +35,8 @@ class Row:
     @property
     def reached(self) -> bool:
         """Whether the goal is reached, as far as there is one."""
+        if self.most is not None:
+            return self.ours <= self.most
         if self.goal is None:
             return True
         return self.ours <= self.goal if self.unit in TIMES else self.ours >= self.goal

@@ -1,0 +1,130 @@
+"""How long a product waits for `/api/access/`: under gunicorn, over kept connections, several at a time.
+
+A database of its own with many organizations and members. BENCH_ORGANIZATIONS=1000 is quicker.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlencode
+
+from adminops.demo.supervisor import Program, Supervisor, http_answers
+from tests.bench import Row
+from tests.environment import VAR, free_port, prepare
+
+ORGANIZATIONS = int(os.environ.get("BENCH_ORGANIZATIONS", "20000"))
+MEMBERS = 3
+CONNECTIONS = 4
+SECONDS = 10.0
+
+
+def measure() -> Iterator[Row]:
+    """Fill a database, start gunicorn, and ask about members by chance; a tenth of them are locked out."""
+    prepare()
+    import django
+
+    django.setup()
+    with ExitStack() as stack:
+        yield from _measure(stack)
+
+
+def _measure(stack: ExitStack) -> Iterator[Row]:
+    # Only now that the settings are there.
+    from organizations.access.tokens import create_token
+    from tests import databases
+
+    databases.prepare_template(say=print)
+    databases.create(name := f"bench_{os.getpid()}")
+    stack.callback(databases.drop, name)
+    print(f"Making {ORGANIZATIONS:,} organizations with {MEMBERS} members each …", flush=True)
+    _fill()
+    _row, token = create_token("benchmark")
+    port = _start_server(stack, databases.url())
+    _ask_for(port, token, seconds=1.0)  # connections and plans come up
+    for active in ("", "1"):
+        times = _ask_for(port, token, seconds=SECONDS, active=active)
+        what = "seen, " if active else ""
+        for measure_, value, goal in (
+            ("p50", statistics.median(times), None),
+            ("p99", statistics.quantiles(times, n=100)[98], 50.0),
+        ):
+            yield Row(name="access", measure=f"answer, {what}{measure_}", ours=value, unit="ms", goal=goal)
+        rate = len(times) / SECONDS
+        yield Row(name="access", measure=f"answers {what}a second".strip(), ours=rate, unit="/s")
+
+
+def _fill() -> None:
+    from django.contrib.auth.models import User
+    from django.db import connection
+
+    from organizations.models import Hold, Membership, Organization
+
+    organizations = Organization.objects.bulk_create(
+        [
+            Organization(name=f"Company {n}", slug=f"company-{n}", subscription_status="active")
+            for n in range(ORGANIZATIONS)
+        ],
+        batch_size=5000,
+    )
+    users = User.objects.bulk_create(
+        [User(username=f"person{n}", email=f"person{n}@example.com") for n in range(ORGANIZATIONS * MEMBERS)],
+        batch_size=5000,
+    )
+    Membership.objects.bulk_create(
+        [Membership(organization=organizations[n // MEMBERS], user=user) for n, user in enumerate(users)],
+        batch_size=5000,
+    )
+    Hold.objects.bulk_create([Hold(organization=each, kind="manual") for each in organizations[::10]])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def _start_server(stack: ExitStack, database_url: str) -> int:
+    port = free_port()
+    supervisor = stack.enter_context(Supervisor(take_signals=False))
+    supervisor.start_ready(
+        Program(
+            name="the web server",
+            command=[
+                *[sys.executable, "-m", "gunicorn", "adminops.wsgi", "--bind", f"127.0.0.1:{port}"],
+                *["--workers", "2", "--threads", "4", "--preload", "--no-control-socket"],
+            ],
+            environment={**os.environ, "DATABASE_URL": database_url, "CONN_MAX_AGE": "60"},
+            log=VAR / "log" / "bench-web.log",
+            ready=lambda: http_answers(f"http://127.0.0.1:{port}/login/"),
+        )
+    )
+    return port
+
+
+def _ask_for(port: int, token: str, *, seconds: float, active: str = "") -> list[float]:
+    """Ask for so long; how many milliseconds each answer took."""
+    until = time.monotonic() + seconds
+
+    def go_on(seed: int) -> list[float]:
+        chance, times = random.Random(seed), []
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while time.monotonic() < until:
+            n = chance.randrange(ORGANIZATIONS * MEMBERS)
+            query = {"organization": f"company-{n // MEMBERS}", "user": f"person{n}@example.com"}
+            path = f"/api/access/?{urlencode(query | ({'active': active} if active else {}))}"
+            began = time.monotonic()
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            body = answer.read()
+            times.append((time.monotonic() - began) * 1000)
+            if answer.status != http.client.OK:
+                raise RuntimeError(f"{answer.status}: {body.decode()}")
+        connection.close()
+        return times
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return [each for times in pool.map(go_on, range(CONNECTIONS)) for each in times]
