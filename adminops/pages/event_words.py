@@ -20,6 +20,7 @@ TYPES: dict[str, str | Promise] = {
     "hold.placed": gettext_lazy("Suspended"),
     "hold.lifted": gettext_lazy("Hold lifted"),
     "demo.filled": gettext_lazy("Demo data filled in"),
+    "member.payment_page": gettext_lazy("An owner went to pay"),
     "customer.created": gettext_lazy("Customer created at Stripe"),
     "customer.updated": gettext_lazy("Customer's details changed"),
     "customer.deleted": gettext_lazy("Customer deleted at Stripe"),
@@ -151,7 +152,8 @@ def by_whom(event: SubscriptionEvent) -> str:
     if event.source == SubscriptionEvent.Source.STAFF:
         name = event.actor.get_full_name().strip() if event.actor else ""
         return name or event.actor_label or _("staff")
-    return str(SubscriptionEvent.Source(event.source).label)
+    # Neither staff nor the back office alone: a member who owns the organization.
+    return event.actor_label or str(SubscriptionEvent.Source(event.source).label)
 
 
 def occurred(event: SubscriptionEvent) -> str:
