@@ -16,6 +16,7 @@ from factory.django import DjangoModelFactory
 
 from adminops.models import Counter
 from billing.models import Alert, CustomerSync, EventPayload, OperationStep, SubscriptionEvent
+from organizations.access.tokens import AccessToken, digest_of
 from organizations.models import BillingInterval, Hold, Membership, Organization, SubscriptionStatus
 
 PERIOD_START = datetime(2026, 11, 12, tzinfo=UTC)
@@ -227,3 +228,14 @@ class AlertFactory(DjangoModelFactory[Alert]):
     severity = Alert.Severity.TODAY
     message = "The refund of $29.00 failed; the money is back at Stripe, not with the customer."
     organization = factory.SubFactory(OrganizationFactory)
+
+
+class AccessTokenFactory(DjangoModelFactory[AccessToken]):
+    """A product's token, which works."""
+
+    class Meta:
+        model = AccessToken
+
+    name = factory.Sequence(lambda n: f"Product {n}")
+    digest = factory.Sequence(lambda n: digest_of(f"access_factory{n}"))
+    ending = "ory0"
