@@ -23,7 +23,7 @@ import psycopg
 
 from adminops.demo import database
 from adminops.demo.postgres import EmbeddedPostgres, PostgresUnavailable
-from adminops.demo.staff import STAFF
+from adminops.demo.staff import MEMBERS, STAFF
 from adminops.demo.state import DemoState, port_is_free
 from adminops.demo.supervisor import Program, ProgramFailed, StopRequested, Supervisor, http_answers
 
@@ -223,6 +223,9 @@ class Demo:
         _say(f"\nThe back office is at http://{HOST}:{self.port}/admin/ (after {seconds:.0f} s). Log in as\n")
         for login in STAFF:
             _say(f"    {login.role:<15}{login.username:<10}{login.password}")
+        _say(f"\nMembers of customers log in at http://{HOST}:{self.port}/ as\n")
+        for member in MEMBERS:
+            _say(f"    {member.username:<15}{member.password:<20}{member.words}")
         _say(
             "\nTry this: open Northwind Labs, change its seats from 8 to 12,"
             " and see Stripe's webhook arrive in its events."

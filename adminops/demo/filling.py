@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from adminops.demo.history.shop import refuse_reason
 from adminops.demo.people import Crowd, add_members, crowd_of, seeded
-from adminops.demo.staff import STAFF
+from adminops.demo.staff import ACCESS_TOKEN, MEMBERS, STAFF
 from billing import mirror, stripe_api
 from billing.importing import import_organizations
 from billing.inbox import LEASE_SECONDS
@@ -34,7 +34,8 @@ from billing.operations.seat_preview import Proration, SeatChoices
 from billing.operations.suspend import SuspendChoices
 from billing.projection import from_unix
 from billing.sync import EVERYTHING, sync_customer
-from organizations.models import Hold, Organization
+from organizations.access.tokens import AccessToken, digest_of
+from organizations.models import Hold, Membership, Organization
 from webhooks.backfill import LISTED, backfill_events
 
 FILLED = "demo.filled"
@@ -126,6 +127,8 @@ def fill(say: Say) -> bool:
     say(_take_in())
     staff = _staff()
     say(_members())
+    _let_members_log_in()
+    _let_a_product_ask()
     say(_staff_acts(staff))
     _hold_for_non_payment()
     _hold_for_abuse(staff["admin"])
@@ -249,6 +252,28 @@ def _members() -> str:
         if organization.name in NOTES and not organization.notes:
             Organization.objects.filter(pk=organization.pk).update(notes=NOTES[organization.name])
     return f"{added} members added."
+
+
+def _let_members_log_in() -> None:
+    """Give the first fitting member of each a name and a password that the demo prints."""
+    for login in MEMBERS:
+        place = (
+            Membership.objects.filter(
+                organization__name=login.organization, role=login.role, status=Membership.Status.ACTIVE
+            )
+            .select_related("user")
+            .earliest("pk")
+        )
+        if place.user.username != login.username:
+            place.user.username, place.user.email = login.username, login.email
+            place.user.set_password(login.password)
+            place.user.save(update_fields=["username", "email", "password"])
+
+
+def _let_a_product_ask() -> None:
+    AccessToken.objects.get_or_create(
+        digest=digest_of(ACCESS_TOKEN), defaults={"name": "The demo's product", "ending": ACCESS_TOKEN[-4:]}
+    )
 
 
 def _ended_at(organization: Organization) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The three people who can log into the demo; `fill_demo` makes them, the demo prints them."""
+"""Who can log into the demo: three of staff and two members. `fill_demo` makes them, the demo prints them."""
 
 from dataclasses import dataclass
 
@@ -17,3 +17,38 @@ STAFF = (
     StaffLogin("finance", "copper-ledger-17", "finance"),
     StaffLogin("support", "paper-kite-63", "support"),
 )
+
+
+@dataclass(frozen=True)
+class MemberLogin:
+    """Somebody who works for a customer, and sees the members' page only. No secret either."""
+
+    username: str
+    email: str
+    password: str
+    organization: str
+    role: str
+    """As `organizations.models.Membership.Role` spells it."""
+    words: str
+
+
+MEMBERS = (
+    MemberLogin(
+        "northwind",
+        "member@northwind-labs.example",
+        "green-kettle-25",
+        "Northwind Labs",
+        "member",
+        "a member who has access",
+    ),
+    MemberLogin(
+        "tamarind",
+        "owner@tamarind.example",
+        "late-invoice-31",
+        "Tamarind Travel",
+        "owner",
+        "an owner, locked out for non-payment",
+    ),
+)
+# With it a product may ask /api/access/; the README's line has it too.
+ACCESS_TOKEN = "access_TheDemoHasNoSecretsAtAll"

@@ -8,11 +8,12 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.utils.text import slugify
 
 from adminops.demo.filling import DRIFTED, UNREADABLE
 from adminops.demo.history.__main__ import main as live
-from adminops.demo.staff import STAFF
+from adminops.demo.staff import ACCESS_TOKEN, MEMBERS, STAFF
 from billing import mirror
 from billing.models import SubscriptionEvent
 from organizations.models import Hold, Membership, Organization
@@ -71,6 +72,16 @@ def test_the_demo_has_what_a_visitor_is_to_find_and_filling_it_again_changes_not
         assert user.has_perm("organizations.change_seats") is (login.role != "finance")
         assert user.is_superuser is (login.role == "administrator")
         assert user.has_perm("auth.change_user") is (login.role == "administrator")
+    answers = {}
+    for member in MEMBERS:
+        assert authenticate(username=member.username, password=member.password)
+        answer = Client().get(
+            "/api/access/",
+            {"organization": slugify(member.organization), "user": member.email},
+            headers={"Authorization": f"Bearer {ACCESS_TOKEN}"},
+        )
+        answers[member.username] = answer.json()["reason"]
+    assert answers == {"northwind": "open", "tamarind": "hold_non_payment"}
     crowded = [
         each.name for each in Organization.objects.all() if each.seats_used() > quantity_at_stripe(each)
     ]
