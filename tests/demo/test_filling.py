@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, override_settings
-from django.utils.text import slugify
 
 from adminops.demo.filling import DRIFTED, UNREADABLE
 from adminops.demo.history.__main__ import main as live
@@ -77,7 +76,7 @@ def test_the_demo_has_what_a_visitor_is_to_find_and_filling_it_again_changes_not
         assert authenticate(username=member.username, password=member.password)
         answer = Client().get(
             "/api/access/",
-            {"organization": slugify(member.organization), "user": member.email},
+            {"organization": Organization.objects.get(name=member.organization).slug, "user": member.email},
             headers={"Authorization": f"Bearer {ACCESS_TOKEN}"},
         )
         answers[member.username] = answer.json()["reason"]
