@@ -101,7 +101,7 @@ def is_moment(key: str) -> bool:
 
 def _rows(document: dict[str, Any], currency: str, depth: int) -> Iterator[Fact]:
     currency = str(document.get("currency") or currency)
-    for key, value in document.items():
+    for key, value in sorted(document.items(), key=_place):
         if key in TECHNICAL or value in (None, "", [], {}):
             continue
         label = label_of(key)
@@ -110,6 +110,12 @@ def _rows(document: dict[str, Any], currency: str, depth: int) -> Iterator[Fact]
             yield from _rows(value, currency, depth + 1)
         else:
             yield Fact(label, _value(key, value, currency), depth)
+
+
+def _place(item: tuple[str, Any]) -> int:
+    """What was chosen first, and lists last; else as the database keeps them, which has an order of its own."""
+    key, value = item
+    return 0 if key == "choices" else 2 if isinstance(value, list) else 1
 
 
 def label_of(key: str) -> str:

@@ -201,7 +201,13 @@ class Timeline:
             times = len(fold.events)
             further = (*further, ngettext("tried %(n)d time", "tried %(n)d times", times) % {"n": times})
         elif fold.head.source == Source.STRIPE:
-            told = [change for event in others for change in event_words.changes(event)]
+            # What became of an invoice or a payment, its own line says.
+            told = [
+                change
+                for event in others
+                if event.type.startswith("customer.subscription.")
+                for change in event_words.changes(event)
+            ]
             further = (*further, *(change for change in dict.fromkeys(told) if change not in line.what))
         beneath = tuple(map(self._line_of, others))
         troubled = next((each for each in beneath if each.needs_a_look), None)
