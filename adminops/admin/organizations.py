@@ -35,7 +35,7 @@ from billing import mirror
 from billing.finding import Found, find, is_an_id
 from billing.models import Discrepancy
 from billing.money import format_money
-from billing.one_look import one_look
+from billing.one_look import one_look, read_once
 from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, ranked
@@ -235,6 +235,11 @@ class OrganizationAdmin(BackOfficeAdmin):
     def get_urls(self) -> list[URLPattern]:
         return [*invoice_urls(self), *member_access_urls(), *operation_urls(self), *super().get_urls()]
 
+    @read_once
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Once for the page, which asks before Django does."""
+        return super().get_object(request, object_id, from_field)
+
     def change_view(
         self,
         request: HttpRequest,
@@ -242,15 +247,15 @@ class OrganizationAdmin(BackOfficeAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        organization = self.get_object(request, object_id)
         context: dict[str, Any] = {"customer": None, "subtitle": None}
-        if organization:
-            customer = _page_of(organization, request)
-            context["customer"] = customer
-            context["timeline"] = Timeline(
-                organization, request.user, request.GET, lambda: customer.stripe_invoices
-            )
         with one_look() if request.method == "GET" else nullcontext():
+            organization = self.get_object(request, object_id, None)
+            if organization:
+                customer = _page_of(organization, request)
+                context["customer"] = customer
+                context["timeline"] = Timeline(
+                    organization, request.user, request.GET, lambda: customer.stripe_invoices
+                )
             response: HttpResponse = super().change_view(
                 request, object_id, form_url, {**context, **(extra_context or {})}
             )

@@ -144,6 +144,7 @@ def _intents(invoice: StripeObject) -> list[str]:
     return [intent for intent in intents if intent]
 
 
+@read_once
 def has_paid_invoice(customer_id: str) -> bool:
     """Whether this customer ever paid an invoice that came to more than nothing."""
     return _paid_invoices(customer_id).exists()

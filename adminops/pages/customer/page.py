@@ -74,6 +74,8 @@ class CustomerPage:
     def actions(self) -> list[Offer]:
         if (own := self.subscription.data) is not None:
             remember(own, mirror.subscription, own["id"])
+        if any(each.get("status") == "paid" and each["total"] > 0 for each in self.stripe_invoices):
+            remember(True, mirror.has_paid_invoice, self.organization.stripe_customer_id or "")
         return offered(self.user, self.organization)
 
     @property
