@@ -7,9 +7,7 @@ made twice, and what was asked for and not yet read is read then, or by the work
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +15,7 @@ from enum import StrEnum
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -28,6 +26,7 @@ from billing.models import CustomerSync, SubscriptionEvent
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from billing.sync import EVERYTHING, request_sync, sync_customer
+from billing.threads import in_threads
 from organizations.models import Organization
 
 EVENT_TYPE = "organization.imported"
@@ -300,41 +299,12 @@ def _read(placed: Sequence[Imported]) -> Iterator[Imported]:
             "customer_id", flat=True
         )
     )
-    todo: queue.SimpleQueue[Imported] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Imported] = queue.SimpleQueue()
-    for each in placed:
-        (todo if each.customer_id in waiting else done).put(each)
-    readers = [
-        threading.Thread(target=_reader, args=(todo, done), daemon=True)
-        for _number in range(min(READERS, len(waiting)))
-    ]
-    for reader in readers:
-        reader.start()
-    try:
-        for _each in placed:
-            yield done.get()
-    finally:
-        # Left early, by Ctrl-C or an error: let each finish the customer it is at, and begin no other.
-        while not todo.empty():
-            try:
-                todo.get_nowait()
-            except queue.Empty:
-                break
-        for reader in readers:
-            reader.join()
-
-
-def _reader(todo: queue.SimpleQueue[Imported], done: queue.SimpleQueue[Imported]) -> None:
-    """A thread's work: read customers until none is left, over a database connection of its own."""
-    try:
-        while True:
-            try:
-                each = todo.get_nowait()
-            except queue.Empty:
-                return
-            done.put(replace(each, problem=_read_one(each.customer_id)))
-    finally:
-        connections.close_all()
+    yield from (each for each in placed if each.customer_id not in waiting)
+    yield from in_threads(
+        [each for each in placed if each.customer_id in waiting],
+        lambda each: replace(each, problem=_read_one(each.customer_id)),
+        threads=READERS,
+    )
 
 
 def _read_one(customer_id: str) -> str:

@@ -185,7 +185,7 @@ def unseen(since: datetime.datetime, limit: int) -> list[StripeObject]:
     """
     found: list[StripeObject] = []
     for model in (Customer, Subscription):
-        rows = model.objects.filter(djstripe_updated__lt=since).exclude(stripe_data__deleted=True)
+        rows = model.objects.filter(djstripe_updated__lt=since).exclude(stripe_data__contains={"deleted": True})
         rows = rows.filter(stripe_data__test_clock=None) | rows.exclude(stripe_data__has_key="test_clock")
         found += rows.order_by("id").values_list("stripe_data", flat=True)[: limit - len(found)]
     return found

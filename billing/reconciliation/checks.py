@@ -113,7 +113,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "currency": ("currency",),
     "discount": ("mrr",),
     "card": ("card_brand", "card_last4", "card_exp_month", "card_exp_year"),
-    "billing_issue": ("billing_issue_since",),
+    "billing_issue": ("billing_issue_since", "amount_overdue"),
 }
 # Where one of these differs, the revenue differs for that reason.
 _MAKE_REVENUE = ("subscription", "seats", "price", "currency")
@@ -147,12 +147,13 @@ def _compare_columns(facts: Facts, type_: str) -> Iterator[Finding]:
         return
     subscription_id = columns["stripe_subscription_id"] or organization.stripe_subscription_id
     customer_id = organization.stripe_customer_id or ""
+    of_money = "amount_overdue" if type_ == "billing_issue" else "mrr"
     yield Finding(
         type_,
         customer_id if type_ in _OF_CUSTOMER else subscription_id or customer_id,
         {name: _json(getattr(organization, name)) for name in names},
         {name: _json(columns[name]) for name in names},
-        abs(columns["mrr"] - organization.mrr) or None,
+        abs(columns[of_money] - getattr(organization, of_money)) or None,
         columns["currency"] or organization.currency,
     )
 
@@ -401,7 +402,7 @@ def unpaid_but_active(facts: Facts) -> Iterator[Finding]:
             ours.stripe_customer_id or "",
             "active",
             since.date().isoformat(),
-            ours.mrr or None,
+            facts.columns["amount_overdue"] or None,
             ours.currency,
         )
 

@@ -19,6 +19,7 @@ from billing.reconciliation import recording
 from billing.reconciliation.checks import COLUMNS, findings_of
 from billing.reconciliation.gathering import gather, gather_unowned, refunds_made_here
 from billing.reconciliation.recording import Recorded
+from billing.sync import is_behind, sync_customer
 from organizations.models import Organization
 
 CHUNK = 500
@@ -72,7 +73,8 @@ class Compared:
     recorded: Recorded = field(default_factory=Recorded)
     organizations: int = 0
     """How many were compared, those that could not differ among them."""
-    left_alone: int = 0
+    busy: set[int] = field(default_factory=set)
+    """Keys of those that were being changed or read."""
     broken: dict[int, str] = field(default_factory=dict)
     """Why an organization could not be compared, by its key."""
 
@@ -107,10 +109,21 @@ def compare_some(run: ReconciliationRun, organization_ids: Iterable[int]) -> Com
     return compared
 
 
+def look_again(run: ReconciliationRun, compared: Compared, go_on: Callable[[], None]) -> None:
+    """Read what is still to be read of those that were left alone, and compare them after all."""
+    waiting, compared.busy = compared.busy, set()
+    organizations = Organization.objects.filter(pk__in=waiting, stripe_customer_id__isnull=False)
+    for customer_id in organizations.values_list("stripe_customer_id", flat=True):
+        if customer_id and is_behind(customer_id):
+            go_on()
+            sync_customer(customer_id)
+    _add(compared, compare_some(run, waiting))
+
+
 def _add(compared: Compared, more: Compared) -> None:
     compared.recorded.add(more.recorded)
     compared.organizations += more.organizations
-    compared.left_alone += more.left_alone
+    compared.busy |= more.busy
     compared.broken |= more.broken
 
 
@@ -155,7 +168,7 @@ def compare_chunk(run: ReconciliationRun, organization_ids: Sequence[int]) -> Co
 
 def _compare(run: ReconciliationRun, organization_ids: Sequence[int]) -> Compared:
     gathered = gather(organization_ids)
-    compared = Compared(left_alone=len(gathered.busy), broken=gathered.broken)
+    compared = Compared(busy=gathered.busy, broken=gathered.broken)
     found = {}
     for facts in gathered.facts:
         if facts.organization is not None:

@@ -5,6 +5,7 @@ What somebody is changing or reading just now is not told: it would only look li
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,7 @@ def gather(organization_ids: Sequence[int]) -> Gathered:
     ours = _refunds_of_ours(organizations)
     members = seats_used_of(organizations)
     holds = _holds(organizations)
-    known_since = _known_since(customer_ids)
+    taken_in = known_since(customer_ids)
     claimed = _claims(organizations, customers)
     for each in organizations:
         if each.pk in gathered.busy:
@@ -87,7 +88,7 @@ def gather(organization_ids: Sequence[int]) -> Gathered:
                 members=members.get(each.pk, 0),
                 refunds_in_ledger=in_ledger,
                 refunds_of_ours=tuple(ours.get(each.pk, ())),
-                known_since=known_since.get(customer_id),
+                known_since=taken_in.get(customer_id),
                 claimed_by=claimed.get(each.pk, ""),
             )
         )
@@ -108,7 +109,7 @@ def gather_unowned(customer_ids: Sequence[str]) -> dict[str, Facts]:
 def busy_among(organizations: Iterable[Organization]) -> set[int]:
     """Keys of those with an operation in progress, or something that is being read or is still to be read."""
     by_customer = {each.stripe_customer_id: each.pk for each in organizations if each.stripe_customer_id}
-    busy = set(
+    busy: set[int] = set(
         Event.objects.filter(organization__in=[each.pk for each in organizations], state=Event.State.PENDING)
         .exclude(source=Event.Source.STRIPE)
         .values_list("organization_id", flat=True)
@@ -117,7 +118,7 @@ def busy_among(organizations: Iterable[Organization]) -> set[int]:
         Q(wanted__gt=F("done"), last_error="") | Q(lease_until__gt=Now())
     )
     busy.update(by_customer[each] for each in reading.values_list("customer_id", flat=True))
-    return {each for each in busy if each is not None}
+    return busy
 
 
 def _holds(organizations: Sequence[Organization]) -> dict[int, list[Hold]]:
@@ -152,8 +153,9 @@ def refunds_made_here() -> Any:
     )
 
 
-def _known_since(customer_ids: list[str]) -> dict[str, Any]:
-    rows = Event.objects.filter(type=TAKEN_IN, stripe_customer_id__in=customer_ids)
+def known_since(customer_ids: Iterable[str]) -> dict[str, datetime.datetime]:
+    """When each customer was taken in, by its id; what is older is no news."""
+    rows = Event.objects.filter(type=TAKEN_IN, stripe_customer_id__in=list(customer_ids))
     latest = rows.values("stripe_customer_id").annotate(at=Max("created_at"))
     return {str(row["stripe_customer_id"]): row["at"] for row in latest}
 

@@ -21,7 +21,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing import stripe_api
-from billing.errors import LeaseLost, ObjectMissing, StripeBusy, StripeError, StripeMisconfigured
+from billing.errors import (
+    LeaseLost,
+    ObjectMissing,
+    StripeBusy,
+    StripeError,
+    StripeMisconfigured,
+    StripeRefused,
+)
 from billing.inbox import request_sync
 from billing.mirror import listing as mirrored
 from billing.models import OrganizationCheck, ReconciliationRun, ReconciliationSlice
@@ -38,6 +45,8 @@ SLICE_OBJECTS = 2_500
 # A page takes a call and a write; a lease outlasts both by far.
 LEASE_SECONDS = 120
 TRIES = 6
+# How long to wait after Stripe asked to slow down: at first, and at most.
+BUSY_SECONDS = (5.0, 60.0)
 DEADLOCK_TRIES = 3
 # More objects than these are not looked for one by one in one run: then it is rather the key or the account.
 MISSED_AT_ONCE = 200
@@ -99,11 +108,13 @@ def read_slice(run: ReconciliationRun, piece: ReconciliationSlice) -> None:
         _let_go(piece)
     except LeaseLost:
         log.warning("Slice %s was taken over; whoever has it now reads on", piece.pk)
-    except StripeMisconfigured as error:
+    except (StripeMisconfigured, StripeRefused) as error:
         raise RunFailed(str(error.message)) from error
     except StripeBusy as error:
         # Being asked to slow down is no failure, however often; everybody waits for a different while.
-        _put_off(piece, min(60, 5 * 2 ** min(piece.tries, 4)) * random.uniform(0.5, 1), str(error))  # noqa: S311
+        least, most = BUSY_SECONDS
+        seconds = min(most, least * 2 ** min(piece.tries, 10)) * random.uniform(0.5, 1)  # noqa: S311  (jitter)
+        _put_off(piece, seconds, str(error))
     except StripeError as error:
         if piece.tries + 1 >= TRIES:
             raise RunFailed(str(error.message)) from error

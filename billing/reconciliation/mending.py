@@ -91,7 +91,7 @@ def mend_all(run: ReconciliationRun, go_on: Callable[[], None]) -> int:
 
 def mend(run: ReconciliationRun, rows: Sequence[Discrepancy]) -> int:
     """Mend differences of one organization, and say of each how that went. Returns how many calls that took."""
-    organization = Organization.objects.filter(pk=rows[0].organization_id).first()
+    organization = Organization.objects.filter(pk=rows[0].organization_id or 0).first()
     if organization is None:
         return 0
     for row in rows:
@@ -114,14 +114,14 @@ def _read_again(run: ReconciliationRun, organization: Organization, rows: Sequen
     # Where it is a subscription that our row names wrongly, only everything tells.
     named = {each for each in objects if each == customer_id or path_of(each)} or {EVERYTHING}
     request_sync(customer_id, named)
-    problem = _sync(customer_id)
+    problem = read_now(customer_id)
     compare_chunk(run, [organization.pk])
     _tell(run, organization, rows, before, problem)
     return len(named)
 
 
-def _sync(customer_id: str) -> str:
-    """Read now, or wait for whoever does. Returns why that failed, or nothing."""
+def read_now(customer_id: str) -> str:
+    """Read what is wanted of a customer now, or wait for whoever does. Returns why that failed, or nothing."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     try:
         while not sync_customer(customer_id) and is_behind(customer_id) and time.monotonic() < give_up:

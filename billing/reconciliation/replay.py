@@ -18,6 +18,7 @@ from billing.ledger import StripeEvent
 from billing.models import ReconciliationRun, SubscriptionEvent
 from billing.reconciliation import recording
 from billing.reconciliation.facts import Finding
+from billing.reconciliation.gathering import known_since
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -106,10 +107,11 @@ def _record(run: ReconciliationRun, new: Sequence[StripeEvent]) -> int:
     )
     ids = [each.stripe_event_id for each in told]
     rows = {row.stripe_event_id: row for row in SubscriptionEvent.objects.filter(stripe_event_id__in=ids)}
-    missing = 0
+    missing, taken_in = 0, known_since(organizations)
     for each in told:
         organization = organizations.get(each.stripe_customer_id or "")
-        if organization is None:
+        since = taken_in.get(each.stripe_customer_id or "")
+        if organization is None or (since and each.occurred_at <= since.timestamp()):
             continue
         missing += 1
         finding = Finding(

@@ -30,7 +30,7 @@ from billing.mirror import listing as mirrored
 from billing.models import Discrepancy, ReconciliationRun, ReconciliationSlice
 from billing.reconciliation import listing, mending
 from billing.reconciliation.checks import CHECKS
-from billing.reconciliation.comparing import Compared, compare_all, compare_some
+from billing.reconciliation.comparing import Compared, compare_all, compare_some, look_again
 from billing.reconciliation.listing import RunFailed
 from billing.reconciliation.replay import replay
 from billing.sync import is_behind, sync_customer
@@ -190,15 +190,15 @@ def advance(run_id: int) -> None:
                 return
             _carry_through(run)
         except _Stopped:
-            _save(run)
+            save(run)
             _let_go(run)
         except LeaseLost:
             log.warning("Run %s was taken over; whoever has it now carries it on", run.pk)
         except RunFailed as failure:
-            _save(run)
+            save(run)
             _end(run, State.FAILED, str(failure))
         except StripeError as error:
-            _save(run)
+            save(run)
             _give_way(run, error)
         except Exception:
             log.exception("Run %s broke off", run.pk)
@@ -230,17 +230,18 @@ def _carry_through(run: Run) -> None:
     if run.agreed_at is None or run.phase != Phase.MENDING:
         pages = run.slices.aggregate(pages=Sum("pages"), read=Sum("objects_read"), changed=Sum("changed"))
         run.calls, run.objects_read = pages["pages"] or 0, pages["read"] or 0
-        compared = _COMPARISONS[run.kind](run, go_on)
+        compared = _COMPARISONS[Kind(run.kind)](run, go_on)
+        look_again(run, compared, go_on)
         _take_over(run, compared)
         _enter(run, Phase.MENDING)
     if (why := mending.too_many(run)) is not None:
-        _save(run)
+        save(run)
         _end(run, State.TRIPPED, why)
         return
     try:
         run.calls += mending.mend_all(run, go_on)
     finally:
-        _save(run)
+        save(run)
     _end(run, State.DONE, _summary(run))
 
 
@@ -295,7 +296,7 @@ def _catch_up(run: Run, go_on: Any) -> set[str]:
 
 
 def _take_over(run: Run, compared: Compared) -> None:
-    run.organizations, run.left_alone = compared.organizations, compared.left_alone
+    run.organizations, run.left_alone = compared.organizations, len(compared.busy)
     run.errors, run.differing = len(compared.broken), len(compared.recorded.differing)
     run.counts = dict(compared.recorded.counts)
     for key, why in list(compared.broken.items())[:20]:
@@ -334,7 +335,8 @@ _TOLD = (
 )
 
 
-def _save(run: Run) -> None:
+def save(run: Run) -> None:
+    """Write down what the run has come to."""
     how = Discrepancy.Closed
     ended = dict(
         Discrepancy.objects.filter(closed_in=run).order_by().values_list("closed_how").annotate(n=Count("pk"))
@@ -347,7 +349,7 @@ def _save(run: Run) -> None:
 def _enter(run: Run, phase: Run.Phase) -> None:
     run.phase = phase
     Run.objects.filter(pk=run.pk).update(phase=phase)
-    _save(run)
+    save(run)
 
 
 def _end(run: Run, state: Run.State, message: str, **columns: Any) -> bool:

@@ -1,0 +1,206 @@
+"""The reconciliation in words and figures, for the pages and the commands: no call to Stripe, few queries."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Min, Sum
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing import budget
+from billing.difference_words import change_of, name_of
+from billing.differences import ORGANIZATION, Difference
+from billing.models import Discrepancy, OrganizationCheck, ReconciliationRun
+from billing.money import format_money
+from billing.reconciliation import listing
+from billing.reconciliation.checks import CHECKS, COLUMNS, Mending, Policy
+from organizations.models import Organization
+
+# What each check says of one difference, but for those of columns, which name the columns.
+_SENTENCES: dict[str, str | Promise] = {
+    "subscription_missing": gettext_lazy("%(object)s is %(ours)s here, and Stripe has no such subscription."),
+    "subscription_of_nobody": gettext_lazy(
+        "%(object)s is %(theirs)s at Stripe, for a customer nobody here is."
+    ),
+    "several_subscriptions": gettext_lazy("Stripe bills %(theirs)s live subscriptions; we show one."),
+    "customer_gone": gettext_lazy("Stripe has no customer %(object)s any more."),
+    "customer_of_two": gettext_lazy(
+        "The metadata of %(object)s name “%(theirs)s”; it is connected to “%(ours)s”."
+    ),
+    "seats_below_members": gettext_lazy("%(ours)s members are active, and %(theirs)s seats are paid for."),
+    "paid_but_suspended": gettext_lazy("Nothing is overdue, and members are kept out for non-payment."),
+    "unpaid_but_active": gettext_lazy("Something is overdue since %(theirs)s, and members come in."),
+    "suspended_but_billed": gettext_lazy("%(object)s is billed, though the suspension was to stop that."),
+    "refund_unknown": gettext_lazy("%(amount)s went back with %(object)s, which nobody here made."),
+    "refund_missing": gettext_lazy(
+        "%(amount)s went back with %(object)s, we say; Stripe has no such refund."
+    ),
+    "invoice_paid": gettext_lazy(
+        "%(object)s is %(theirs)s at Stripe; we held it as open, with %(amount)s to pay."
+    ),
+    "event_missing": gettext_lazy("The webhook %(theirs)s (%(object)s) never reached us."),
+}
+
+
+def sentence(row: Discrepancy) -> str:
+    """What differs, in a sentence."""
+    if row.type in COLUMNS:
+        differences = [
+            Difference(ORGANIZATION, "", name, ours, (row.theirs or {}).get(name), row.currency)
+            for name, ours in (row.ours or {}).items()
+        ]
+        changes = "; ".join(f"{name_of(each)} {change_of(each)}" for each in differences)
+        return _("%(changes)s at Stripe.") % {"changes": changes}
+    return str(_SENTENCES[row.type]) % {
+        "object": row.stripe_object_id or row.stripe_customer_id,
+        "ours": _plain(row.ours),
+        "theirs": _plain(row.theirs),
+        "amount": at_stake(row) or _("an amount"),
+    }
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace("_", " ") if value is not None else _("nothing")
+
+
+def at_stake(row: Discrepancy) -> str:
+    """The money involved, as people write it; nothing where there is none."""
+    return format_money(row.amount, row.currency) if row.amount and row.currency else ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One difference in words."""
+
+    row: Discrepancy
+    label: str
+    sentence: str
+    meaning: str
+    what_to_do: str
+    at_stake: str
+    can_be_mended: bool
+
+
+def told(row: Discrepancy) -> Told:
+    """A difference as a page shows it."""
+    check = CHECKS[row.type]
+    return Told(
+        row,
+        str(check.label),
+        sentence(row),
+        str(check.explanation),
+        str(check.what_to_do),
+        at_stake(row),
+        check.mending in (Mending.READ, Mending.RECORD, Mending.END),
+    )
+
+
+def open_of(organization: Organization) -> list[Told]:
+    """The open differences of an organization, newest first."""
+    return [told(row) for row in Discrepancy.objects.open().filter(organization=organization)]
+
+
+def checked_at(organization: Organization) -> datetime.datetime | None:
+    """When an organization was last compared; None if never.
+
+    What did not change since needs no comparing, so the last full run vouches for it too.
+    """
+    row = OrganizationCheck.objects.filter(organization=organization).first()
+    if row is None:
+        return None
+    run = last_run(done=True)
+    return max(row.checked_at, run.started_at) if run and not row.is_stale else row.checked_at
+
+
+def last_run(*, kind: str = ReconciliationRun.Kind.FULL, done: bool = False) -> ReconciliationRun | None:
+    """The newest run of a kind; with `done`, the newest that came to its end."""
+    rows = ReconciliationRun.objects.filter(kind=kind)
+    return (rows.filter(state=ReconciliationRun.State.DONE) if done else rows).first()
+
+
+@dataclass(frozen=True)
+class OfType:
+    """The open differences of one type."""
+
+    type: str
+    label: str
+    n: int
+    since: datetime.datetime
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Where we stand: what the last finished run over everything compared, and what is open now."""
+
+    run: ReconciliationRun | None
+    """The last one over everything that came to its end; what was stopped or failed says nothing of the whole."""
+    total: int = 0
+    in_sync: int = 0
+    differing: int = 0
+    errors: int = 0
+    left_alone: int = 0
+    at_stake: tuple[tuple[str, int], ...] = ()
+    """By currency, in minor units: never added up across currencies."""
+    types: tuple[OfType, ...] = field(default=())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was compared and nothing differs. Never of a run that did not come to its end."""
+        return self.run is not None and not self.types and not self.errors
+
+
+def overview() -> Overview:
+    """Where we stand, in a few queries."""
+    rows = Discrepancy.objects.open().order_by()
+    run = last_run(done=True)
+    stakes = (
+        rows.filter(amount__gt=0).exclude(currency="").values_list("currency").annotate(total=Sum("amount"))
+    )
+    counted = rows.values("type").annotate(n=Count("pk"), since=Min("first_seen_at")).order_by("-n", "type")
+    types = tuple(
+        OfType(
+            each["type"],
+            str(CHECKS[each["type"]].label),
+            each["n"],
+            each["since"],
+            CHECKS[each["type"]].policy,
+        )
+        for each in counted
+        if each["type"] in CHECKS
+    )
+    differing = rows.filter(organization__isnull=False).values("organization").distinct().count()
+    if run is None:
+        return Overview(None, differing=differing, at_stake=tuple(stakes), types=types)
+    return Overview(
+        run,
+        total=run.organizations + run.left_alone + run.errors,
+        in_sync=max(run.organizations - differing, 0),
+        differing=differing,
+        errors=run.errors,
+        left_alone=run.left_alone,
+        at_stake=tuple(sorted(stakes)),
+        types=types,
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run over everything would cost."""
+
+    calls: int
+    seconds: int
+    """At the pace that is granted while nobody else calls Stripe; 0 where no count is kept."""
+
+
+def estimate() -> Estimate:
+    """What a run over everything would cost, as far as the mirror tells."""
+    calls = listing.expected_calls()
+    # Five lists are five endpoints, read by so many tasks; a call takes about a third of a second.
+    pace = min(budget.granted() or settings.RECONCILE_WORKERS * 3.0, settings.RECONCILE_WORKERS * 3.0)
+    return Estimate(calls, round(calls / pace) if pace else 0)

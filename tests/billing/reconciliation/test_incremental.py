@@ -1,0 +1,78 @@
+"""Runs over what Stripe's events tell of, and over one organization."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pytest_django import Settings
+
+from billing.importing import import_organizations
+from billing.models import Discrepancy, SubscriptionEvent
+from billing.reconciliation import replay
+from organizations.models import Organization
+from tests.billing.reconciliation.running import found, reconcile
+from tests.conftest import Sandbox
+from tests.stripe_world import make_customer, make_organization
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_event_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of this moment count as never received."""
+    monkeypatch.setattr(replay, "ON_ITS_WAY", -replay.OVERLAP)
+
+
+def test_a_lost_webhook_is_taken_in_told_and_what_it_told_of_is_read(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    list(import_organizations())
+    reconcile("incremental")
+    assert not Discrepancy.objects.exists()
+    time.sleep(1.1)  # Stripe's events know whole seconds only
+    sandbox.client.v1.subscription_items.update(world.item, {"quantity": 11})
+    sandbox.control("DELETE", "log")
+    run = reconcile("incremental")
+    organization = Organization.objects.get()
+    assert organization.seats == 11
+    assert run.state == "done"
+    rows = Discrepancy.objects.filter(type="event_missing")
+    assert {row.closed_how for row in rows} == {"fixed"}
+    assert "customer.subscription.updated" in {row.theirs for row in rows}
+    assert all(row.event is not None and row.event.recovered for row in rows)
+    assert found() == set()
+    calls = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
+    changed = {row.event.stripe_object_id for row in rows}
+    assert len(calls) <= 1 + len(changed)
+    again = reconcile("incremental")
+    assert (again.fixed, again.found) == (0, 0)
+
+
+def test_a_first_run_takes_no_history_for_lost(sandbox: Sandbox) -> None:
+    make_customer(sandbox)
+    list(import_organizations())
+    run = reconcile("incremental")
+    assert (run.state, run.found) == ("done", 0)
+    assert not SubscriptionEvent.objects.filter(state="pending").exists()
+
+
+def test_one_organization_is_compared_and_mended_alone(sandbox: Sandbox) -> None:
+    one, other = make_customer(sandbox), make_customer(sandbox)
+    mine, theirs = make_organization(one), make_organization(other)
+    for world in (one, other):
+        sandbox.client.v1.subscription_items.update(world.item, {"quantity": 11})
+    run = reconcile("one", organization=mine)
+    assert (run.state, run.organizations, run.fixed) == ("done", 1, 1)
+    mine.refresh_from_db()
+    theirs.refresh_from_db()
+    assert (mine.seats, theirs.seats) == (11, 8)
+
+
+def test_without_a_usable_key_nothing_is_started(sandbox: Sandbox, settings: Settings) -> None:
+    from billing.errors import OperationRefused
+    from billing.models import ReconciliationRun
+
+    settings.STRIPE_SECRET_KEY = ""
+    with pytest.raises(OperationRefused):
+        reconcile()
+    assert not ReconciliationRun.objects.exists()
