@@ -15,7 +15,15 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from adminops.models import Counter
-from billing.models import Alert, CustomerSync, EventPayload, OperationStep, SubscriptionEvent
+from billing.models import (
+    Alert,
+    CustomerSync,
+    Discrepancy,
+    EventPayload,
+    OperationStep,
+    ReconciliationRun,
+    SubscriptionEvent,
+)
 from organizations.access.tokens import AccessToken, digest_of
 from organizations.models import BillingInterval, Hold, Membership, Organization, SubscriptionStatus
 
@@ -239,3 +247,35 @@ class AccessTokenFactory(DjangoModelFactory[AccessToken]):
     name = factory.Sequence(lambda n: f"Product {n}")
     digest = factory.Sequence(lambda n: digest_of(f"access_factory{n}"))
     ending = "ory0"
+
+
+class ReconciliationRunFactory(DjangoModelFactory[ReconciliationRun]):
+    """A run over everything that came to its end and found all in order."""
+
+    class Meta:
+        model = ReconciliationRun
+
+    kind = ReconciliationRun.Kind.FULL
+    state = ReconciliationRun.State.DONE
+    finished_at = factory.LazyFunction(timezone.now)
+    organizations = 60
+
+
+class DiscrepancyFactory(DjangoModelFactory[Discrepancy]):
+    """Three seats more at Stripe than here."""
+
+    class Meta:
+        model = Discrepancy
+
+    type = "seats"
+    organization = factory.SubFactory(OrganizationFactory)
+    stripe_customer_id = factory.LazyAttribute(
+        lambda row: row.organization.stripe_customer_id if row.organization else ""
+    )
+    stripe_object_id = factory.LazyAttribute(
+        lambda row: row.organization.stripe_subscription_id if row.organization else ""
+    )
+    ours = factory.LazyFunction(lambda: {"seats": 8})
+    theirs = factory.LazyFunction(lambda: {"seats": 11})
+    amount = 8700
+    currency = "usd"

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from billing import stripe_api
 from billing.models import CustomerSync, Discrepancy, ReconciliationRun
 from billing.reconciliation import listing, mending, runs, telling
 from billing.reconciliation.driving import drive
@@ -134,17 +135,17 @@ def test_a_seat_change_in_the_middle_of_a_run_stays(
     """The page was read before a colleague changed the seats, and is written after."""
     world = make_customer(sandbox)
     organization = make_organization(world)
-    called = listing.stripe_api.call
+    called = stripe_api.call
 
     def call(method: str, path: str, *args: object, **more: object) -> object:
         answer = called(method, path, *args, **more)  # type: ignore[arg-type]
         if path == "/v1/subscriptions" and method == "GET":
-            monkeypatch.setattr(listing.stripe_api, "call", called)
+            monkeypatch.setattr(stripe_api, "call", called)
             organization.refresh_from_db()
             show("change_seats", organization, seats=20).apply()
         return answer
 
-    monkeypatch.setattr(listing.stripe_api, "call", call)
+    monkeypatch.setattr(stripe_api, "call", call)
     run = reconcile()
     organization.refresh_from_db()
     assert organization.seats == 20
