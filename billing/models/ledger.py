@@ -147,6 +147,13 @@ class SubscriptionEvent(models.Model):
             models.Index(
                 fields=["lock_key", "-id"], condition=Q(lock_key__isnull=False), name="event_of_lock"
             ),
+            # Where days are found: rows are recorded in the order of their keys, so a span of days is one of keys.
+            models.Index(fields=["created_at"], name="event_recorded"),
+            # What people look for among ten million deliveries: what we did, and who did it.
+            models.Index(
+                fields=["source", "-id"], condition=Q(source__in=["staff", "system"]), name="event_of_ours"
+            ),
+            models.Index(fields=["actor", "-id"], condition=Q(actor__isnull=False), name="event_of_actor"),
             # For whoever pastes an id; most rows hold only one or two of them.
             *(
                 models.Index(
@@ -154,7 +161,7 @@ class SubscriptionEvent(models.Model):
                     condition=Q(**{f"stripe_{kind}_id__isnull": False}),
                     name=f"event_of_{kind}",
                 )
-                for kind in ("customer", "subscription", "invoice", "charge", "refund")
+                for kind in ("customer", "subscription", "invoice", "charge", "refund", "object", "request")
             ),
             models.Index(
                 fields=["stripe_customer_id", "id"],
@@ -167,7 +174,9 @@ class SubscriptionEvent(models.Model):
                 name="event_unsettled",
             ),
             models.Index(
-                fields=["state", "-id"], condition=Q(state__in=["failed", "parked"]), name="event_troubled"
+                fields=["state", "-id"],
+                condition=Q(state__in=["pending", "failed", "parked", "ignored"]),
+                name="event_not_done",
             ),
         ]
 
