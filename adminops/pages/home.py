@@ -166,12 +166,10 @@ class Home:
             yield self._disputes()
 
     def _disputes(self) -> Row:
-        waiting = mirror.disputes_to_answer()
-        deadlines = [due for each in waiting if (due := (each.get("evidence_details") or {}).get("due_by"))]
-        first = words.from_unix(min(deadlines, default=None))
+        count, first = mirror.disputes_to_answer()
         below = _("first by %(date)s") % {"date": words.short_date(first)} if first else ""
-        listing = reverse("admin:djstripe_dispute_changelist")
-        return _alarming(_("Disputes to answer"), len(waiting), listing, RED, below)
+        listing = f"{reverse('admin:djstripe_dispute_changelist')}?state=to_answer"
+        return _alarming(_("Disputes to answer"), count, listing, RED, below)
 
 
 def _number(count: int) -> str:

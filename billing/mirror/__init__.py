@@ -1,7 +1,7 @@
 """The mirror of Stripe in dj-stripe's tables: the one package that touches its models.
 
 `writing` puts objects in, under the customer's lease; `customers` and `payments` read them out again. Readers return
-Stripe-shaped dicts, as Stripe sent them: amounts in minor units, times in unix seconds.
+Stripe-shaped dicts, as Stripe sent them: amounts in minor units, times in unix seconds. `stored` is for lists.
 """
 
 from billing.mirror.customers import (

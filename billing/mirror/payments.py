@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, JSONObject
 from djstripe.models import Charge, Dispute, Invoice, Refund
 
+from billing.mirror.stored import TO_ANSWER, with_columns
 from billing.mirror.tables import id_of, newest, one
 from billing.one_look import read_once
 from billing.stripe_api import StripeObject
@@ -70,12 +72,12 @@ def newest_invoice(customer: OuterRef) -> Subquery:
 @read_once
 def open_invoices_of(customer_id: str) -> list[StripeObject]:
     """Invoices of a customer that are to be paid, newest first."""
-    return newest(Invoice.objects.filter(customer_id=customer_id, stripe_data__status="open"), None)
+    return newest(with_columns(Invoice).filter(customer_id=customer_id, bo_status="open"), None)
 
 
 def open_invoices_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeObject]]:
     """The same for many customers, by their ids, in one query."""
-    rows = Invoice.objects.filter(customer_id__in=list(customer_ids), stripe_data__status="open")
+    rows = with_columns(Invoice).filter(customer_id__in=list(customer_ids), bo_status="open")
     found: dict[str, list[StripeObject]] = {}
     for invoice in newest(rows, None):
         found.setdefault(id_of(invoice["customer"]) or "", []).append(invoice)
@@ -84,15 +86,14 @@ def open_invoices_of_many(customer_ids: Iterable[str]) -> dict[str, list[StripeO
 
 def unpaid_invoices_of(customer_id: str, subscription_id: str) -> list[StripeObject]:
     """Invoices of one subscription that are open or still drafts, newest first."""
-    unpaid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status__in=("open", "draft"))
+    unpaid = with_columns(Invoice).filter(customer_id=customer_id, bo_status__in=("open", "draft"))
     return newest(
         unpaid.filter(stripe_data__parent__subscription_details__subscription=subscription_id), None
     )
 
 
 def _paid_invoices(customer_id: str) -> models.QuerySet[Any]:
-    paid = Invoice.objects.filter(customer_id=customer_id, stripe_data__status="paid")
-    return cast("models.QuerySet[Any]", paid.filter(stripe_data__total__gt=0))
+    return with_columns(Invoice).filter(customer_id=customer_id, bo_status="paid", bo_amount__gt=0)
 
 
 def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -183,10 +184,11 @@ def charges_with_refunds(customer_id: str) -> set[str]:
     return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
 
 
-def disputes_to_answer() -> list[StripeObject]:
-    """Disputes of everybody that wait for our answer."""
-    waiting = Dispute.objects.filter(stripe_data__status__in=("needs_response", "warning_needs_response"))
-    return newest(waiting, None)
+def disputes_to_answer() -> tuple[int, datetime.datetime | None]:
+    """How many disputes of everybody wait for our answer, and by when the first of them."""
+    waiting = with_columns(Dispute).filter(bo_status__in=TO_ANSWER)
+    found = waiting.aggregate(count=models.Count("pk"), first=models.Min("bo_due_by"))
+    return found["count"], found["first"]
 
 
 @read_once
