@@ -6,6 +6,7 @@ asks, because then it is rather us, or the account, that is wrong.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from billing import budget
 from billing.errors import BillingError
 from billing.ledger import record_system_event
 from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
@@ -24,7 +26,10 @@ from billing.reconciliation.comparing import compare_chunk
 from billing.reconciliation.gathering import busy_among
 from billing.stripe_api import path_of
 from billing.sync import EVERYTHING, is_behind, request_sync, sync_customer
+from billing.threads import in_threads
 from organizations.models import Organization
+
+log = logging.getLogger(__name__)
 
 EVENT_TYPE = "reconciliation.corrected"
 REFUND_EVENT_TYPE = "reconciliation.refund_found"
@@ -34,6 +39,8 @@ ALWAYS_ALLOWED = 10
 # How long to wait for somebody else who reads the same customer.
 PATIENCE_SECONDS = 10
 CHUNK = 200
+# Customers read at the same time; what each waits for is Stripe.
+MENDERS = 4
 
 
 def mended_types(run: ReconciliationRun) -> list[str]:
@@ -73,7 +80,7 @@ def too_many(run: ReconciliationRun) -> str | None:
 
 
 def mend_all(run: ReconciliationRun, go_on: Callable[[], None]) -> int:
-    """Mend what may be; returns how many calls to Stripe that took. `go_on` is called before each, and may raise."""
+    """Mend what may be; returns how many calls to Stripe that took. `go_on` is called after each, and may raise."""
     calls, after = 0, 0
     while keys := list(
         to_mend(run)
@@ -82,16 +89,26 @@ def mend_all(run: ReconciliationRun, go_on: Callable[[], None]) -> int:
         .values_list("organization_id", flat=True)
         .distinct()[:CHUNK]
     ):
-        for key in keys:
+        for used in in_threads(keys, lambda key: _mend_one(run, key), threads=MENDERS):
             go_on()
-            calls += mend(run, list(to_mend(run).filter(organization_id=key)))
+            calls += used
         after = keys[-1]
     return calls
 
 
+def _mend_one(run: ReconciliationRun, organization_id: int) -> int:
+    try:
+        # A thread of its own knows nothing of who asked for it.
+        with budget.spending("reconciliation"):
+            return mend(run, list(to_mend(run).filter(organization_id=organization_id)))
+    except Exception:  # whatever it is, the others are not to wait for it; it stays open and is told again
+        log.exception("Mending organization %s broke off", organization_id)
+        return 0
+
+
 def mend(run: ReconciliationRun, rows: Sequence[Discrepancy]) -> int:
     """Mend differences of one organization, and say of each how that went. Returns how many calls that took."""
-    organization = Organization.objects.filter(pk=rows[0].organization_id or 0).first()
+    organization = Organization.objects.filter(pk=rows[0].organization_id or 0).first() if rows else None
     if organization is None:
         return 0
     for row in rows:

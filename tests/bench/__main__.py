@@ -5,13 +5,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import Row, access, admin_pages, bulk_seats, sandbox
+from tests.bench import Row, access, admin_pages, bulk_seats, reconcile, sandbox
 from tests.environment import VAR
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sandbox": sandbox.measure,
     "access": access.measure,
     "bulk_seats": bulk_seats.measure,
+    "reconcile": reconcile.measure,
     "admin_pages": admin_pages.measure,
 }
 

@@ -54,6 +54,7 @@ def kill_at(run: ReconciliationRun, owner: str, name: str, times: int) -> None:
     # Nobody waits for the dead; a test need not wait either.
     run.slices.update(lease_until=None)
     ReconciliationRun.objects.filter(pk=run.pk).update(lease_until=None)
+    CustomerSync.objects.update(lease_until=None)
 
 
 @pytest.mark.parametrize(
