@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import ListFilter
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing.money import THREE_DECIMAL, ZERO_DECIMAL
 
 
 class SpanFilter(ListFilter):
@@ -89,14 +92,10 @@ class DateSpanFilter(SpanFilter):
         return day
 
     def begin(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
-        return queryset.filter(**{f"{self.parameter_name}__gte": _midnight(value)})
+        return queryset.filter(**{f"{self.parameter_name}__gte": midnight(value)})
 
     def end(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
-        try:
-            following = value + timedelta(days=1)
-        except OverflowError:
-            raise ValueError(value) from None
-        return queryset.filter(**{f"{self.parameter_name}__lt": _midnight(following)})
+        return queryset.filter(**{f"{self.parameter_name}__lt": midnight(following(value))})
 
 
 class NumberSpanFilter(SpanFilter):
@@ -110,5 +109,34 @@ class NumberSpanFilter(SpanFilter):
         return int(text)
 
 
-def _midnight(day: date) -> datetime:
+class AmountSpanFilter(NumberSpanFilter):
+    """Whole units of each row's own currency: 100 means $100, €100 and ¥100. The column holds minor units."""
+
+    unit = gettext_lazy("whole units of its own currency")
+
+    def begin(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
+        return queryset.filter(**{f"{self.parameter_name}__gte": _minor_units(value)})
+
+    def end(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
+        return queryset.filter(**{f"{self.parameter_name}__lte": _minor_units(value)})
+
+
+def _minor_units(value: int) -> Case:
+    return Case(
+        When(currency__in=sorted(ZERO_DECIMAL), then=Value(value)),
+        When(currency__in=sorted(THREE_DECIMAL), then=Value(1000 * value)),
+        default=Value(100 * value),
+    )
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins, in our own time zone."""
     return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def following(day: date) -> date:
+    """The day after. ValueError after the last there is."""
+    try:
+        return day + timedelta(days=1)
+    except OverflowError:
+        raise ValueError(day) from None

@@ -52,4 +52,5 @@ class BackOfficeChangeList(ChangeList):
         """Where what is shown is taken away as a file; empty for those who may not, and for lists without a report."""
         if report_of(self.model_admin) is None or not self.viewer.has_perm(PERMISSION):
             return ""
-        return export_url(self.model_admin, self.get_query_string(remove=["p"]))
+        # Not `get_query_string`, which would leave out `plan` along with `p`.
+        return export_url(self.model_admin, f"?{self.view_query}")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 
-from adminops.admin.filters import DateSpanFilter, NumberSpanFilter
+from adminops.admin.filters import AmountSpanFilter, DateSpanFilter, NumberSpanFilter
 from billing.figures import SOON
 from billing.models import Discrepancy
-from billing.money import THREE_DECIMAL, ZERO_DECIMAL
 from organizations.models import Hold, Membership, SubscriptionStatus
 
 
@@ -159,26 +158,11 @@ class CurrencyFilter(TextFilter):
         return queryset.filter(currency=value.lower()) if value else queryset
 
 
-class MrrFilter(NumberSpanFilter):
-    """MRR in whole units of each customer's own currency: 100 means $100, €100 and ¥100."""
+class MrrFilter(AmountSpanFilter):
+    """What a customer pays each month."""
 
     title = _("MRR")
     parameter_name = "mrr"
-    unit = _("whole units of its own currency")
-
-    def begin(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
-        return queryset.filter(mrr__gte=_minor_units(value))
-
-    def end(self, queryset: QuerySet[Any], value: int) -> QuerySet[Any]:
-        return queryset.filter(mrr__lte=_minor_units(value))
-
-
-def _minor_units(value: int) -> Case:
-    return Case(
-        When(currency__in=sorted(ZERO_DECIMAL), then=Value(value)),
-        When(currency__in=sorted(THREE_DECIMAL), then=Value(1000 * value)),
-        default=Value(100 * value),
-    )
 
 
 class SeatsFilter(NumberSpanFilter):

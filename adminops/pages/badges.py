@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
 from billing.models import SubscriptionEvent
@@ -97,10 +97,24 @@ _EVENT_STATE = {
 }
 
 
+_NOT_SETTLED = (SubscriptionEvent.State.PENDING, SubscriptionEvent.State.FAILED)
+
+
 def event_badge(event: SubscriptionEvent) -> Badge:
     """How far we are with an event."""
     tone, icon = _EVENT_STATE.get(SubscriptionEvent.State(event.state), (GREY, "help"))
     return Badge(event.get_state_display(), tone, icon)
+
+
+def retry_badge(event: SubscriptionEvent) -> Badge | None:
+    """How often it was tried again; None where once was enough."""
+    again = event.attempts - 1
+    if again < 1:
+        return None
+    word = ngettext("%(count)d retry", "%(count)d retries", again) % {"count": again}
+    waits = event.next_attempt_at if event.state in _NOT_SETTLED else None
+    title = _("Next try %(when)s") % {"when": words.short_moment(waits)} if waits else ""
+    return Badge(word, AMBER if event.state in _NOT_SETTLED else GREY, "replay", title)
 
 
 _MEMBER = {

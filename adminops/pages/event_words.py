@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -12,9 +15,10 @@ from billing.money import format_money
 from billing.operations import COURSES
 from billing.operations import OPERATIONS as STAFF_OPERATIONS
 
-# Stripe's names of what happened, and ours, in words. One without words is shown by its name.
+# Stripe's names of what happened, and ours, in words. One that is not here is told by its name.
 TYPES: dict[str, str | Promise] = {
     **{course.type: course.label for course in COURSES.values()},
+    "list.exported": gettext_lazy("List taken away as a file"),
     "permission.denied": gettext_lazy("Tried without being allowed to"),
     "organization.imported": gettext_lazy("Taken in from Stripe"),
     "hold.placed": gettext_lazy("Suspended"),
@@ -94,6 +98,8 @@ TYPES: dict[str, str | Promise] = {
     "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
 }
 
+_LATE = timedelta(minutes=10)
+
 # Families for filtering: the first words of a type. Staff operations have no dot in them.
 OPERATIONS = "operations"
 FAMILIES: dict[str, Promise] = {
@@ -112,8 +118,8 @@ FAMILIES: dict[str, Promise] = {
 
 
 def type_in_words(type_: str) -> str:
-    """What kind of thing happened: "Invoice paid"."""
-    return str(TYPES.get(type_, type_))
+    """What kind of thing happened: "Invoice paid". A type that is new to us is made of its own words."""
+    return str(TYPES.get(type_) or capfirst(type_.replace(".", " ").replace("_", " ")))
 
 
 def types_of_family(family: str) -> list[str]:
@@ -145,6 +151,11 @@ def _arrow(before: object, after: object) -> str:
     if before not in (None, "") and after not in (None, "") and before != after:
         return f"{before} → {after}"
     return str(after) if after not in (None, "") else ""
+
+
+def is_late(event: SubscriptionEvent) -> bool:
+    """Whether we learned of it so long after it happened that both times are worth telling."""
+    return event.occurred_at is not None and event.created_at - event.occurred_at > _LATE
 
 
 def by_whom(event: SubscriptionEvent) -> str:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from adminops.pages.saved_views import PASSING
 from adminops.reports import REPORTS
 from adminops.reports.base import Report
 from adminops.reports.files import CSV, XLSX, file_response
@@ -107,6 +108,8 @@ def _export(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
 
 def _how_many(changelist: Any) -> str:
     paginator = changelist.paginator
+    if getattr(paginator, "is_endless", False):
+        return _("All rows that the list leads to, however many.")
     rows = paginator.count
     if getattr(paginator, "is_capped", False):
         return _("More than %(most)s rows, all of them.") % {"most": intcomma(rows)}
@@ -114,7 +117,9 @@ def _how_many(changelist: Any) -> str:
 
 
 def _filters(query: QueryDict) -> list[tuple[str, str]]:
-    return [(name, value) for name, values in query.lists() for value in values if value and name != "p"]
+    return [
+        (name, value) for name, values in query.lists() for value in values if value and name not in PASSING
+    ]
 
 
 def _write_down(request: HttpRequest, report: Report, columns: list[str], kind: str) -> None:

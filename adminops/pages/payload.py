@@ -12,8 +12,8 @@ def pretty(value: Any) -> str:
 
 
 def pretty_body(body: str) -> str:
-    """A body as it came, indented where it is JSON and untouched where it is not."""
+    """A body as it came, indented where it is JSON and untouched where it is not, or is nested beyond reading."""
     try:
         return pretty(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return body

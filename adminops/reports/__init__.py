@@ -1,6 +1,7 @@
 """Lists as files. One row of `REPORTS` for each; a list whose model has one offers it (`adminops.pages.export`)."""
 
 from adminops.reports.base import Report
+from adminops.reports.events import EVENTS
 from adminops.reports.organizations import CUSTOMERS
 
-REPORTS: dict[str, Report] = {report.model: report for report in (CUSTOMERS,)}
+REPORTS: dict[str, Report] = {report.model: report for report in (CUSTOMERS, EVENTS)}

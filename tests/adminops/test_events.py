@@ -105,7 +105,10 @@ def test_search_goes_by_what_was_pasted(support: Client) -> None:
         stripe_object_id="pi_1",
         stripe_request_id="req_1",
     )
-    SubscriptionEventFactory(type="invoice.paid", organization=OrganizationFactory(name="Contoso"))
+    SubscriptionEventFactory(
+        type="invoice.paid",
+        organization=OrganizationFactory(name="Contoso", billing_email="pay@contoso.example"),
+    )
     for term in (
         "evt_1",
         "cus_nw",

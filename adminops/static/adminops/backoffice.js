@@ -6,6 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
     document.querySelectorAll("details.bo-more").forEach(closeFromOutside);
     document.querySelectorAll("[data-copy]").forEach(copyOnClick);
+    document.querySelectorAll("[data-find-in]").forEach(findLines);
     if (document.querySelector("[data-look-again]")) {
         lookAgain();
     }
@@ -102,15 +103,59 @@ function closeFromOutside(menu) {
 // What is to be passed on is copied by a button; without a clipboard it is selected, to be copied by hand.
 function copyOnClick(button) {
     const field = document.getElementById(button.dataset.copy);
+    const text = field.value ?? field.textContent;
     button.hidden = false;
     button.addEventListener("click", async () => {
-        field.select();
+        field.select ? field.select() : getSelection().selectAllChildren(field);
         try {
-            await navigator.clipboard.writeText(field.value);
+            await navigator.clipboard.writeText(text);
         } catch {
             return; // not over plain http, or not allowed: it stands selected
         }
         button.textContent = button.dataset.copied;
+    });
+}
+
+// A long text is narrowed to its lines that hold what is typed, with what was found marked. Until then, and without
+// this, it is all there.
+function findLines(box) {
+    const text = document.getElementById(box.dataset.findIn);
+    const field = box.querySelector("input");
+    const status = box.querySelector("[role='status']");
+    const whole = text.textContent;
+    const lines = whole.split("\n");
+    box.hidden = false;
+
+    function told(count) {
+        return count === 0 ? box.dataset.none : count === 1 ? box.dataset.one : box.dataset.many.replace("{n}", count);
+    }
+
+    // As nodes of text, so that nothing of what a customer wrote is read as markup.
+    function marked(line, sought) {
+        const parts = [];
+        let from = 0;
+        const lower = line.toLowerCase();
+        // A letter may grow when it is lowered; then places in one are no places in the other.
+        const places = lower.length === line.length ? lower : line;
+        for (let at = places.indexOf(sought); at !== -1; at = places.indexOf(sought, from)) {
+            const mark = document.createElement("mark");
+            mark.textContent = line.slice(at, at + sought.length);
+            parts.push(line.slice(from, at), mark);
+            from = at + sought.length;
+        }
+        return [...parts, `${line.slice(from)}\n`];
+    }
+
+    field.addEventListener("input", () => {
+        const sought = field.value.trim().toLowerCase();
+        if (!sought) {
+            text.textContent = whole;
+            status.textContent = "";
+            return;
+        }
+        const found = lines.filter((line) => line.toLowerCase().includes(sought));
+        text.replaceChildren(...found.flatMap((line) => marked(line, sought)));
+        status.textContent = told(found.length);
     });
 }
 

@@ -1,0 +1,240 @@
+"""What the list of events can be narrowed by. Those with an index of their own say so: see `adminops.admin.keyset`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import RadioFilter, TextFilter
+
+from adminops.admin.event_search import organizations_meant
+from adminops.admin.filters import AmountSpanFilter, DateSpanFilter, following, midnight
+from adminops.admin.keyset import Keys, Lane, any_of
+from adminops.admin.organization_filters import CurrencyFilter
+from adminops.pages import event_words
+from billing.actors import find_actors
+from billing.models import SubscriptionEvent
+
+State, Source = SubscriptionEvent.State, SubscriptionEvent.Source
+
+# A row gets its key and its time within one transaction, and none of ours takes as long as this.
+_LONGEST_TRANSACTION = timedelta(minutes=10)
+_NO_KEY = 2**63 - 1
+
+
+class LaneFilter:
+    """A filter that is a lane wherever it narrows at all."""
+
+    def lane(self) -> Lane | None:
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        lane = self.lane()
+        return queryset if lane is None else queryset.filter(any_of(lane))
+
+
+class TypedFilter(LaneFilter, TextFilter):
+    """One that is typed. `other_name` is what links of old, and of other pages, call it: a key."""
+
+    other_name: ClassVar[str] = ""
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        linked = params.pop(self.other_name, None)
+        if linked is not None:
+            params.setdefault(self.parameter_name, linked)
+        super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter_name, *([self.other_name] if self.other_name else [])]
+
+    @cached_property
+    def typed(self) -> str:
+        """What was typed, without what no column holds."""
+        return (self.value() or "").replace("\0", "").strip()
+
+    @cached_property
+    def _lane(self) -> Lane | None:
+        return self.find(self.typed) if self.typed else None
+
+    def lane(self) -> Lane | None:
+        return self._lane
+
+    def find(self, typed: str) -> Lane:
+        """The events meant by what was typed."""
+        raise NotImplementedError
+
+
+class OrganizationFilter(TypedFilter):
+    """Of which organization."""
+
+    title = _("organization (name, slug or id)")
+    parameter_name = "organization"
+    other_name = "organization__id__exact"
+
+    def find(self, typed: str) -> Lane:
+        return organizations_meant(typed)
+
+
+class ActorFilter(TypedFilter):
+    """By whom."""
+
+    title = _("person (name, login or e-mail)")
+    parameter_name = "actor"
+    other_name = "actor__id__exact"
+
+    def find(self, typed: str) -> Lane:
+        if typed.isascii() and typed.isdigit():
+            return [Q(actor_id=int(typed))] if int(typed) < _NO_KEY else []
+        return [Q(actor_id=key) for key in find_actors(typed)]
+
+
+class TypeFilter(TypedFilter):
+    """One type, by its exact name."""
+
+    title = _("type (such as invoice.paid)")
+    parameter_name = "type"
+
+    def find(self, typed: str) -> Lane:
+        return [Q(type=typed)]
+
+
+class StateFilter(LaneFilter, RadioFilter):
+    """How far we are."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("troubled", _("Failed or needs a person")),
+            ("open", _("Failed or waiting")),
+            *State.choices,
+        ]
+
+    def lane(self) -> Lane | None:
+        several = {
+            "troubled": (State.FAILED, State.PARKED),
+            "open": (State.PENDING, State.FAILED, State.PARKED),
+        }
+        states = several.get(self.value() or "", (self.value(),))
+        # What is done is nearly everything, so it is found anywhere.
+        return (
+            None
+            if not set(states) <= set(State.values) - {State.DONE}
+            else [Q(state=each) for each in states]
+        )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == State.DONE:
+            return queryset.filter(state=State.DONE)
+        return super().queryset(request, queryset)
+
+
+class SourceFilter(LaneFilter, RadioFilter):
+    """Stripe, staff, or the back office itself."""
+
+    title = _("source")
+    parameter_name = "source__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Source.choices)
+
+    def lane(self) -> Lane | None:
+        # Stripe's are nearly everything.
+        return [Q(source=self.value())] if self.value() in (Source.STAFF, Source.SYSTEM) else None
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == Source.STRIPE:
+            return queryset.filter(source=Source.STRIPE)
+        return super().queryset(request, queryset)
+
+
+class FamilyFilter(LaneFilter, RadioFilter):
+    """What kind of thing happened."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(event_words.FAMILIES.items())
+
+    def lane(self) -> Lane | None:
+        family = self.value()
+        if family not in event_words.FAMILIES:
+            return None
+        return [Q(type=each) for each in event_words.types_of_family(family)]
+
+
+class RecordedFilter(DateSpanFilter):
+    """When it was recorded. Keys are given in that order, so days bound them."""
+
+    title = _("date recorded")
+    parameter_name = "created_at"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._keys = Keys()
+
+    def begin(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        first = _first_recorded(midnight(value) - _LONGEST_TRANSACTION)
+        self._keys = self._keys.and_from(_NO_KEY if first is None else first)
+        return super().begin(queryset, value)
+
+    def end(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        narrowed = super().end(queryset, value)
+        first = _first_recorded(midnight(following(value)) + _LONGEST_TRANSACTION)
+        self._keys = self._keys if first is None else self._keys.and_below(first)
+        return narrowed
+
+    def keys(self) -> Keys:
+        """The keys among which those of these days are."""
+        return self._keys
+
+
+def _first_recorded(moment: Any) -> int | None:
+    events = SubscriptionEvent.objects.filter(created_at__gte=moment).order_by("created_at")
+    return events.values_list("pk", flat=True).first()
+
+
+class AmountFilter(AmountSpanFilter):
+    """How much money it was about."""
+
+    title = _("amount")
+    parameter_name = "amount"
+
+
+# Where several have an index, the first of these is gone along, so the narrowest come first.
+EVENT_FILTERS = (
+    OrganizationFilter,
+    ActorFilter,
+    StateFilter,
+    TypeFilter,
+    SourceFilter,
+    FamilyFilter,
+    RecordedFilter,
+    AmountFilter,
+    CurrencyFilter,
+)
+
+PARAMETERS = frozenset(
+    {
+        "organization",
+        "organization__id__exact",
+        "actor",
+        "actor__id__exact",
+        "state",
+        "type",
+        "source__exact",
+        "kind",
+        "created_at_from",
+        "created_at_to",
+        "amount_from",
+        "amount_to",
+        "currency",
+    }
+)
+"""All that an address may narrow the list by."""

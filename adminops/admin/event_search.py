@@ -1,0 +1,60 @@
+"""What somebody pasted or remembers of an event, as something an index of the ledger finds."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from django.db.models import Q
+
+from adminops.admin.keyset import Lane
+from billing.finding import LEDGER_COLUMNS, STRIPE_ID
+from billing.one_look import read_once
+from organizations.models import Organization
+from organizations.search import find_organizations
+
+MOST_ORGANIZATIONS = 20
+"""As many as a name may mean here; whoever means more finds them in the list of customers."""
+
+EVENT_TYPE = re.compile(r"^[a-z_]+(\.[a-z_]+)+$")
+_COLUMNS = LEDGER_COLUMNS | {"req_": "stripe_request_id"}
+_LARGEST_KEY = 2**63 - 1
+
+
+@read_once
+def lane_of(term: str) -> Lane:
+    """Events for an id of Stripe's or ours, for a type, or of the organizations that a scrap of text finds."""
+    term = term.replace("\0", "").strip()
+    try:
+        return [Q(uuid=uuid.UUID(term))]
+    except ValueError:
+        pass
+    if EVENT_TYPE.match(term):
+        return [Q(type=term)]
+    if STRIPE_ID.match(term):
+        column = _COLUMNS.get(term[: term.find("_") + 1], "stripe_object_id")
+        if column in ("stripe_customer_id", "stripe_subscription_id"):
+            owner = Organization.objects.filter(**{column: term}).values_list("pk", flat=True).first()
+            if owner is not None:
+                # What we did to it stands there without the id as well.
+                return [Q(organization_id=owner)]
+        return [Q(**{column: term})]
+    return of_organizations(find_organizations(term))
+
+
+@read_once
+def organizations_meant(term: str) -> Lane:
+    """Events of the organizations meant by a key, an id of Stripe's, a slug, or a scrap of a name or e-mail."""
+    term = term.replace("\0", "").strip()
+    if term.isascii() and term.isdigit():
+        return [Q(organization_id=int(term))] if int(term) <= _LARGEST_KEY else []
+    if STRIPE_ID.match(term):
+        known = Q(stripe_customer_id=term) | Q(stripe_subscription_id=term)
+        return of_organizations(list(Organization.objects.filter(known).values_list("pk", flat=True)[:2]))
+    exact = Organization.objects.filter(slug=term).values_list("pk", flat=True).first()
+    return of_organizations([exact] if exact is not None else find_organizations(term))
+
+
+def of_organizations(keys: list[int]) -> Lane:
+    """Events of these organizations, of the first where they are many."""
+    return [Q(organization_id=key) for key in keys[:MOST_ORGANIZATIONS]]
