@@ -42,6 +42,10 @@ class BillingInterval(models.TextChoices):
     YEAR = "year", _("yearly")
 
 
+# What a slug must not look like, because whoever names an organization may give its number or its Stripe customer too.
+KEY_LIKE = r"^([0-9]+|cus_.*)$"
+
+
 class Organization(models.Model):
     """A customer of ours: the company that buys seats."""
 
@@ -131,6 +135,13 @@ class Organization(models.Model):
             GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="org_name_trigram"),
             GinIndex(OpClass(Upper("slug"), name="gin_trgm_ops"), name="org_slug_trigram"),
             GinIndex(OpClass(Upper("billing_email"), name="gin_trgm_ops"), name="org_email_trigram"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(slug__regex=KEY_LIKE),
+                name="slug_is_no_key",
+                violation_error_message=_("A slug cannot be made only of digits, or begin with “cus_”."),
+            )
         ]
 
     def __str__(self) -> str:

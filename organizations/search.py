@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Func, IntegerField, Value
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _AS_TYPED = """
                SELECT id FROM (SELECT id, MIN(rank) AS rank FROM found GROUP BY id) AS best
                ORDER BY rank, id LIMIT %(most)s
            ),
-           set_config('pg_trgm.word_similarity_threshold', %(similarity)s, false)
+           set_config('pg_trgm.word_similarity_threshold', %(similarity)s, true)
 """
 
 # Trigrams find no scrap of one or two letters in the middle of a word, so those are looked for at the beginnings only.
@@ -81,7 +81,8 @@ def find_organizations(term: str) -> list[int]:
         return []
     literal = term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     within = _WITHIN.format(users=connection.ops.quote_name(get_user_model()._meta.db_table))
-    with connection.cursor() as cursor:
+    # One transaction, for that is how long the setting lasts; behind a pooler, the next may be another connection's.
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         cursor.execute(
             _AS_TYPED.format(within=within if len(term) > 2 else ""),
             {

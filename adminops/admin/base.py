@@ -9,6 +9,7 @@ from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
@@ -57,6 +58,12 @@ class BackOfficeAdmin(ModelAdmin):
         return [action for action in ACTIONS if can_be_done_to_many(action, self.opts.label_lower)]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if any("\0" in value for _name, values in request.GET.lists() for value in values):
+            # No text in the database has one, and none may be asked for.
+            query = request.GET.copy()
+            for name, values in list(query.lists()):
+                query.setlist(name, [value.replace("\0", "") for value in values])
+            return redirect(f"{request.path}?{query.urlencode()}")
         for action in self._actions_on_many():
             if request.method == "POST" and action.name in request.POST.getlist("action"):
                 refuse_those_who_may_not(request, action)

@@ -40,6 +40,8 @@ from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, ranked
 
+SEES_EVENTS = "billing.view_subscriptionevent"
+
 # What is done most often, a click away from each row.
 QUICK_ACTIONS = ("change_seats", "refund_invoice", "suspend_organization", "resync_organization")
 
@@ -122,9 +124,9 @@ class OrganizationAdmin(BackOfficeAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         term = request.GET.get(SEARCH_VAR, "").strip()
-        if request.method == "GET" and is_an_id(term):
+        if request.method == "GET" and is_an_id(term) and self.has_view_permission(request):
             found = find(term)
-            if found is not None:
+            if found is not None and (found.organization_id or request.user.has_perm(SEES_EVENTS)):
                 return redirect(_address(found))
         return super().changelist_view(request, extra_context)
 

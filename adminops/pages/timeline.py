@@ -149,8 +149,11 @@ class Timeline:
             asked["source__exact"] = self._by
         elif self._by:
             asked["actor__id__exact"] = self._by
-        oldest = min((line.event.pk for line in self.lines), default=0)
-        return self._listing({**asked, "before": oldest})
+        # Lines are in the order of what happened, the list is in that of the keys: begin with what is not shown.
+        shown_keys = {each.event.pk for line in self.lines for each in (line, *line.beneath)}
+        newest = max((row.pk for row in self._rows if row.pk not in shown_keys), default=None)
+        before = min(shown_keys, default=0) if newest is None else newest + 1
+        return self._listing({**asked, "before": before})
 
     def _listing(self, asked: dict[str, Any]) -> str:
         asked = {"organization__id__exact": self._organization.pk, **asked}

@@ -4,6 +4,9 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    # Syncs go on while the indexes are made.
+    atomic = False
+
     dependencies = [
         ("djstripe", "0003_2_11"),
         ("billing", "0009_reconciliation"),
@@ -26,8 +29,8 @@ class Migration(migrations.Migration):
         # A customer's newest invoices and payments are what pages ask dj-stripe's tables for.
         *(
             migrations.RunSQL(
-                f"CREATE INDEX {table}_newest ON {table} (customer_id, created DESC, djstripe_id DESC)",
-                f"DROP INDEX {table}_newest",
+                f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {table}_newest ON {table} (customer_id, created DESC, djstripe_id DESC)",
+                f"DROP INDEX IF EXISTS {table}_newest",
             )
             for table in ("djstripe_invoice", "djstripe_charge")
         ),

@@ -58,12 +58,15 @@ def find_access(organization: str, user: str) -> Access | None:
 
 
 def _column(organization: str) -> dict[str, str | int] | None:
-    """How an organization is named: which column, and its value; None for what none could be named."""
+    """How an organization is named: which column, and its value; None for what none could be named.
+
+    No slug can be taken for the other two (`organizations.models.KEY_LIKE`).
+    """
     if not organization or "\0" in organization:
         return None
-    key = _key(organization)
-    if key is not None:
-        return {"pk": key}
+    if organization.isdigit():
+        key = _key(organization)
+        return None if key is None else {"pk": key}
     return {"stripe_customer_id" if organization.startswith("cus_") else "slug": organization}
 
 

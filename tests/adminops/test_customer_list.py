@@ -155,6 +155,24 @@ def test_an_id_that_nobody_knows_finds_nothing(support: Client, pasted: str) -> 
     assert names(support, "Northwind Labs", q=pasted) == []
 
 
+def test_an_id_tells_nothing_to_whom_may_not_see_customers(staff: Callable[..., Client]) -> None:
+    OrganizationFactory(stripe_customer_id="cus_found")
+    stranger = staff("billing.view_alert")
+    assert stranger.get(LIST, {"q": "cus_found"}).status_code == 403
+    assert stranger.get(LIST, {"q": "cus_unknown"}).status_code == 403
+    event = SubscriptionEventFactory(stripe_event_id="evt_found", organization=None)
+    assert event.pk
+    onlooker = staff("organizations.view_organization")
+    assert onlooker.get(LIST, {"q": "evt_found"}).status_code == 200
+
+
+def test_a_nul_in_the_address_is_left_out(support: Client) -> None:
+    OrganizationFactory(name="Northwind Labs")
+    for query in ("subscription_status__exact=%00x", "plan=%00", "q=north%00wind"):
+        assert support.get(f"{LIST}?{query}", follow=True).status_code == 200
+    assert support.get("/admin/billing/subscriptionevent/²/change/").status_code in (302, 403, 404)
+
+
 # -- narrowing --------------------------------------------------------------------------------------------
 
 

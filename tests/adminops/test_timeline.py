@@ -288,6 +288,26 @@ def test_older_events_are_a_link_away(support: Client, organization: Organizatio
     assert [event.pk for event in listed] == [event.pk for event in made[:5]][::-1]
 
 
+def test_what_was_delivered_long_after_it_happened_is_among_the_older(
+    support: Client, organization: Organization
+) -> None:
+    for number in range(40):
+        SubscriptionEventFactory(
+            organization=organization,
+            occurred_at=timezone.now() - timedelta(days=number),
+            type="customer.updated",
+        )
+    late = SubscriptionEventFactory(
+        organization=organization,
+        occurred_at=timezone.now() - timedelta(days=100),
+        type="charge.dispute.created",
+    )
+    page = support.get(reverse("admin:organizations_organization_change", args=[organization.pk]))
+    older = next(link for link in Page(page).links if "before=" in link)
+    listed = support.get(older).context["cl"].result_list
+    assert late.pk in [event.pk for event in listed]
+
+
 def test_a_short_history_has_no_older_events(support: Client, organization: Organization) -> None:
     told_by_stripe(organization, "customer.updated")
     assert support.get(customer_page(organization)).context["timeline"].older_url == ""
