@@ -294,12 +294,12 @@ def test_what_was_delivered_long_after_it_happened_is_among_the_older(
     for number in range(40):
         SubscriptionEventFactory(
             organization=organization,
-            occurred_at=timezone.now() - timedelta(days=number),
+            occurred_at=timezone.now() - datetime.timedelta(days=number),
             type="customer.updated",
         )
     late = SubscriptionEventFactory(
         organization=organization,
-        occurred_at=timezone.now() - timedelta(days=100),
+        occurred_at=timezone.now() - datetime.timedelta(days=100),
         type="charge.dispute.created",
     )
     page = support.get(reverse("admin:organizations_organization_change", args=[organization.pk]))
