@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
@@ -43,26 +44,19 @@ def record(
 
     Runs inside the caller's transaction.
     """
-    unsettled: dict[int, dict[tuple[str, str], Discrepancy]] = {}
-    for row in Discrepancy.objects.unsettled().filter(organization_id__in=compared):
-        unsettled.setdefault(row.organization_id or 0, {})[row.type, row.stripe_object_id] = row
-    recorded = Recorded()
-    for key, (organization, findings) in compared.items():
-        known = unsettled.get(key, {})
-        if findings or known:
-            recorded.add(_record(run, organization, organization.stripe_customer_id or "", findings, known))
-    return recorded
+    rows = Discrepancy.objects.filter(organization_id__in=compared)
+    found = {
+        key: (organization, organization.stripe_customer_id or "", findings)
+        for key, (organization, findings) in compared.items()
+    }
+    return _record(run, found, rows, lambda row: row.organization_id or 0)
 
 
 def record_of_nobody(run: ReconciliationRun, found: Mapping[str, Sequence[Finding]]) -> Recorded:
     """The same for customers whom no organization owns, by their ids."""
-    unsettled: dict[str, dict[tuple[str, str], Discrepancy]] = {}
-    for row in _of_nobody().filter(stripe_customer_id__in=list(found)):
-        unsettled.setdefault(row.stripe_customer_id, {})[row.type, row.stripe_object_id] = row
-    recorded = Recorded()
-    for customer_id, findings in found.items():
-        recorded.add(_record(run, None, customer_id, findings, unsettled.get(customer_id, {})))
-    return recorded
+    rows = Discrepancy.objects.filter(organization__isnull=True, stripe_customer_id__in=list(found))
+    told = {customer_id: (None, customer_id, findings) for customer_id, findings in found.items()}
+    return _record(run, told, rows, lambda row: row.stripe_customer_id)
 
 
 def close_rest_of_nobody(run: ReconciliationRun) -> int:
@@ -74,44 +68,51 @@ def _of_nobody() -> QuerySet[Discrepancy]:
     return Discrepancy.objects.unsettled().filter(organization__isnull=True)
 
 
-def _record(
+def _record[Key](
     run: ReconciliationRun,
-    organization: Organization | None,
-    customer_id: str,
-    findings: Sequence[Finding],
-    known: dict[tuple[str, str], Discrepancy],
+    found: Mapping[Key, tuple[Organization | None, str, Sequence[Finding]]],
+    rows: QuerySet[Discrepancy],
+    key_of: Callable[[Discrepancy], Key],
 ) -> Recorded:
+    """Write what was found of each, all in a few queries; `rows` are those that these ever had."""
+    known = {
+        (key_of(row), row.type, row.stripe_object_id): row for row in rows.filter(closed_at__isnull=True)
+    }
+    # Whoever accepted a difference accepted it as it was: while it is so, it is not told again.
+    accepted: dict[tuple[Key, str, str], list[tuple[object, object]]] = {}
+    for row in rows.filter(closed_how=How.ACCEPTED):
+        accepted.setdefault((key_of(row), row.type, row.stripe_object_id), []).append((row.ours, row.theirs))
     recorded, now = Recorded(), timezone.now()
-    seen = set()
-    for finding in findings:
-        key = (finding.type, finding.object_id)
-        row = known.get(key)
-        if row is None and _is_accepted(organization, finding):
-            continue
-        seen.add(key)
-        recorded.counts[finding.type] += 1
-        if organization is not None:
-            recorded.differing.add(organization.pk)
-        if row is None:
-            recorded.found += 1
-            Discrepancy.objects.create(
-                first_run=run, last_run=run, **_columns(organization, customer_id, finding)
-            )
-        else:
-            is_again = row.last_run_id != run.pk
-            Discrepancy.objects.filter(pk=row.pk).update(
-                **_columns(organization, customer_id, finding),
-                last_seen_at=now,
-                last_run=run,
-                times_seen=F("times_seen") + int(is_again),
-            )
-    for key, row in known.items():
-        if key not in seen:
-            recorded.gone += close(row, How.GONE, run)
+    new: list[Discrepancy] = []
+    again: list[Discrepancy] = []
+    for key, (organization, customer_id, findings) in found.items():
+        for finding in findings:
+            names = (key, finding.type, finding.object_id)
+            seen = known.pop(names, None)
+            if seen is None and (finding.ours, finding.theirs) in accepted.get(names, ()):
+                continue
+            recorded.counts[finding.type] += 1
+            if organization is not None:
+                recorded.differing.add(organization.pk)
+            columns = _columns(organization, customer_id, finding)
+            if seen is None:
+                new.append(Discrepancy(first_run=run, last_run=run, **columns))
+                continue
+            seen.times_seen += int(seen.last_run_id != run.pk)
+            seen.last_run, seen.last_seen_at = run, now
+            for name, value in columns.items():
+                setattr(seen, name, value)
+            again.append(seen)
+    Discrepancy.objects.bulk_create(new)
+    Discrepancy.objects.bulk_update(
+        again, ["ours", "theirs", "amount", "currency", "last_run", "last_seen_at", "times_seen"]
+    )
+    recorded.found = len(new)
+    recorded.gone = sum(close(row, How.GONE, run) for row in known.values())
     return recorded
 
 
-def _columns(organization: Organization | None, customer_id: str, finding: Finding) -> dict[str, object]:
+def _columns(organization: Organization | None, customer_id: str, finding: Finding) -> dict[str, Any]:
     return {
         "type": finding.type,
         "organization": organization,
@@ -122,25 +123,6 @@ def _columns(organization: Organization | None, customer_id: str, finding: Findi
         "amount": finding.amount,
         "currency": finding.currency,
     }
-
-
-def _is_accepted(organization: Organization | None, finding: Finding) -> bool:
-    """Whether somebody accepted this very difference: as long as it stays as it is, it stays accepted."""
-    newest = (
-        Discrepancy.objects.filter(
-            type=finding.type,
-            organization=organization,
-            stripe_object_id=finding.object_id,
-            closed_at__isnull=False,
-        )
-        .order_by("-id")
-        .first()
-    )
-    return (
-        newest is not None
-        and newest.closed_how == How.ACCEPTED
-        and (newest.ours, newest.theirs) == (finding.ours, finding.theirs)
-    )
 
 
 def record_mended(

@@ -76,8 +76,7 @@ def test_a_subscription_that_stripe_lost_counts_as_canceled_once_somebody_says_s
         stripe_customer_id=bare, stripe_subscription_id="sub_never"
     )
     reconcile()
-    organization.refresh_from_db()
-    assert organization.has_live_subscription
+    assert Organization.objects.get(pk=organization.pk).has_live_subscription
     [row] = Discrepancy.objects.open().filter(organization=organization)
     ann = StaffFactory(permissions=["billing.settle_discrepancy"])
     assert settling.mend([row], actor=ann).done == 1
