@@ -27,7 +27,7 @@ from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from billing.sync import EVERYTHING, request_sync, sync_customer
 from billing.threads import in_threads
-from organizations.models import Organization
+from organizations.models import KEY_LIKE, Organization
 
 EVENT_TYPE = "organization.imported"
 
@@ -136,8 +136,7 @@ def _plan(customer: StripeObject, claimed: _Claims | None = None) -> _Plan:
     """Whose customer it is: as its metadata says, else by its exact name or e-mail, else nobody's yet."""
     claimed = claimed or _Claims()
     told = _text((customer.get("metadata") or {}).get(METADATA_KEY))
-    if not _SLUG.match(told):
-        told = ""
+    told = _no_key(told) if _SLUG.match(told) else ""
 
     def undecided(because: str) -> _Plan:
         return _Plan(Imported(customer["id"], Outcome.UNDECIDED, _name(customer), told, because))
@@ -208,7 +207,7 @@ def _free_slug(customer: StripeObject, told: str, claimed: _Claims) -> str:
     """The slug that the metadata tell, else one made of the name; with a number where it is taken."""
     wanted = (
         told
-        or slugify(_name(customer))[:_SLUG_LENGTH].strip("-_")
+        or _no_key(slugify(_name(customer))[:_SLUG_LENGTH].strip("-_"))
         or customer["id"].replace("_", "-").lower()
     )
     slug, number = wanted, 1
@@ -217,6 +216,11 @@ def _free_slug(customer: StripeObject, told: str, claimed: _Claims) -> str:
         slug = f"{wanted[: _SLUG_LENGTH - len(str(number)) - 1]}-{number}"
     claimed.slugs.add(slug)
     return slug
+
+
+def _no_key(slug: str) -> str:
+    """A slug like this one that is not taken for an organization's number or its Stripe customer."""
+    return f"org-{slug}"[:_SLUG_LENGTH] if re.match(KEY_LIKE, slug) else slug
 
 
 # -- writing it down --------------------------------------------------------------------------------------

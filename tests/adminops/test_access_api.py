@@ -167,6 +167,13 @@ def test_behind_a_proxy_the_address_is_what_the_proxy_says(
         assert product.ask(member, headers).status_code == 401
 
 
+def test_digits_are_an_organizations_number_and_nothing_else(product: Product, member: Membership) -> None:
+    answer = product.ask(member, organization=str(member.organization_id))
+    assert answer.json()["organization"]["id"] == member.organization_id
+    assert product.ask(member, organization=str(member.organization_id + 1)).status_code == 404
+    assert product.ask(member, organization="9" * 30).status_code == 404
+
+
 def test_an_organization_nobody_knows_is_said_in_words(product: Product, member: Membership) -> None:
     for named in ("no-such", "999999999999999999999", "cus_none", "a\0b", "🦆"):
         answer = product.ask(member, organization=named)

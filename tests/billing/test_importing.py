@@ -165,6 +165,26 @@ def test_names_and_addresses_that_do_not_fit_are_made_to(sandbox: Sandbox) -> No
     assert not any(each.problem for each in done.values())
 
 
+def test_a_name_of_digits_makes_no_slug_that_is_taken_for_an_organizations_number(sandbox: Sandbox) -> None:
+    year = make_bare_customer(sandbox, "2024")
+    told = make_bare_customer(sandbox, "Contoso", metadata={"organization": "2024"})
+    posing = make_bare_customer(sandbox, "Fabrikam", metadata={"organization": "cus_fabrikam"})
+
+    done = imported()
+
+    assert done[posing].slug == "org-cus_fabrikam"
+    assert {done[year].slug, done[told].slug} == {"org-2024", "org-2024-2"}
+
+
+def test_metadata_that_tell_the_slug_of_before_name_the_renamed_organization(sandbox: Sandbox) -> None:
+    UnbilledOrganizationFactory(name="Renamed since", slug="org-2024")
+    customer = make_bare_customer(sandbox, "Anything", metadata={"organization": "2024"})
+
+    each = imported()[customer]
+
+    assert (each.outcome, each.slug) == (Outcome.MATCHED, "org-2024")
+
+
 def test_what_the_ledger_knew_of_the_customer_becomes_the_organizations(sandbox: Sandbox) -> None:
     world = make_customer(sandbox)
     columns = {"organization": None, "organization_label": None, "stripe_customer_id": world.customer}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from organizations.access.decision import LETS_IN, Reason, decide
@@ -186,6 +190,36 @@ def test_an_organization_is_named_by_number_slug_or_stripe_customer(how: str) ->
     access = find_access(str(getattr(member.organization, how)), str(member.user_id))
     assert access
     assert access.allowed
+
+
+@pytest.mark.parametrize("slug", ["2024", "7", "99999999999999999999", "cus_northwind"])
+def test_no_slug_can_be_taken_for_a_number_or_a_customer(slug: str) -> None:
+    organization = OrganizationFactory.build(slug=slug)
+    with pytest.raises(ValidationError, match="only of digits"):
+        organization.validate_constraints()
+    with pytest.raises(IntegrityError, match="slug_is_no_key"), transaction.atomic():
+        organization.save()
+
+
+def test_a_slug_that_could_be_taken_for_a_number_or_a_customer_is_given_another() -> None:
+    renaming = importlib.import_module("organizations.migrations.0007_slug_is_no_key")
+    with connection.cursor() as cursor:  # as it was before; taken back with the test's transaction
+        cursor.execute("ALTER TABLE organizations_organization DROP CONSTRAINT slug_is_no_key")
+    slugs = ["2024", "org-2024", "7-eleven", "cus_x", "cus-x", "9" * 80, "org-" + "9" * 76]
+    made = [OrganizationFactory(slug=slug) for slug in slugs]
+
+    renaming.rename(apps, None)
+
+    now = [Organization.objects.get(pk=each.pk).slug for each in made]
+    assert now == [
+        "org-2024-2",
+        "org-2024",
+        "7-eleven",
+        "org-cus_x",
+        "cus-x",
+        "org-" + "9" * 74 + "-2",
+        "org-" + "9" * 76,
+    ]
 
 
 def test_an_address_is_one_whatever_its_capitals_but_not_whatever_its_letters() -> None:
