@@ -14,6 +14,7 @@ from billing.models.reconciliation import (
     ReconciliationRun,
     ReconciliationSlice,
 )
+from billing.models.telemetry import MetricSample
 
 __all__ = [
     "Alert",
@@ -23,6 +24,7 @@ __all__ = [
     "CustomerSync",
     "Discrepancy",
     "EventPayload",
+    "MetricSample",
     "OperationStep",
     "OrganizationCheck",
     "ReconciliationRun",
