@@ -25,7 +25,7 @@ from billing.models import (
     SubscriptionEvent,
 )
 from organizations.access.tokens import AccessToken, digest_of
-from organizations.models import BillingInterval, Hold, Membership, Organization, SubscriptionStatus
+from organizations.models import BillingInterval, Hold, Membership, Note, Organization, SubscriptionStatus
 
 PERIOD_START = datetime(2026, 11, 12, tzinfo=UTC)
 
@@ -136,6 +136,17 @@ class HoldFactory(DjangoModelFactory[Hold]):
     kind = Hold.Kind.MANUAL
     reason = "The contract is being renegotiated."
     placed_by = factory.SubFactory(StaffFactory)
+
+
+class NoteFactory(DjangoModelFactory[Note]):
+    """What a colleague wrote down."""
+
+    class Meta:
+        model = Note
+
+    organization = factory.SubFactory(OrganizationFactory)
+    author = factory.SubFactory(StaffFactory)
+    text = "Call on Mondays."
 
 
 class SubscriptionEventFactory(DjangoModelFactory[SubscriptionEvent]):

@@ -29,6 +29,7 @@ from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
 from adminops.pages.invoice import invoice_urls
 from adminops.pages.member_access import member_access_urls
+from adminops.pages.notes import note_urls
 from adminops.pages.timeline import Timeline
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing import mirror
@@ -104,7 +105,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     search_fields = ("name", "slug", "billing_email")
     search_help_text = _("Name, e-mail, a member's e-mail, or any Stripe id")
     list_filter = ORGANIZATION_FILTERS
-    fields = ("name", "slug", "billing_email", "notes")
+    fields = ("name", "slug", "billing_email")
     readonly_fields = ("slug",)
     change_form_template = "adminops/customer.html"
 
@@ -235,7 +236,8 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the page ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        return [*invoice_urls(self), *member_access_urls(), *operation_urls(self), *super().get_urls()]
+        own = [*invoice_urls(self), *member_access_urls(), *note_urls(self), *operation_urls(self)]
+        return [*own, *super().get_urls()]
 
     @read_once
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:

@@ -328,8 +328,8 @@ def test_names_and_reasons_are_harmless_everywhere(administrator: Client) -> Non
 # -- what nobody can type ---------------------------------------------------------------------------------
 
 
-def test_name_email_and_notes_are_ours_to_edit_and_nothing_else(support: Client) -> None:
-    organization = OrganizationFactory(seats=8, mrr=23200)
+def test_name_and_email_are_ours_to_edit_and_nothing_else(support: Client) -> None:
+    organization = OrganizationFactory(seats=8, mrr=23200, notes="Pays by wire.")
     response = support.post(
         change_page(organization),
         {
@@ -347,7 +347,7 @@ def test_name_email_and_notes_are_ours_to_edit_and_nothing_else(support: Client)
     assert response.status_code == 302
     before = (organization.slug, organization.stripe_customer_id)
     organization.refresh_from_db()
-    assert (organization.name, organization.notes) == ("New name", "Call on Mondays.")
+    assert (organization.name, organization.notes) == ("New name", "Pays by wire.")
     assert (organization.seats, organization.mrr, organization.subscription_status) == (8, 23200, "active")
     assert (organization.slug, organization.stripe_customer_id) == before
 

@@ -13,6 +13,7 @@ from adminops.actions import Offer, offered
 from adminops.pages.badges import Badge, access_badge, subscription_badge
 from adminops.pages.customer.invoices import InvoiceRow, invoice_rows
 from adminops.pages.customer.members import Members
+from adminops.pages.customer.notes import Notes
 from adminops.pages.customer.payments import (
     GivenBackRow,
     MethodRow,
@@ -44,6 +45,7 @@ class CustomerPage:
         self.user = user
         self.invoices_wanted = None if shows_all_invoices else INVOICES_SHOWN
         self.members = Members(organization)
+        self.notes = Notes(organization, user)
 
     # -- header -----------------------------------------------------------------------------------------
 
