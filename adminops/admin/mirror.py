@@ -1,29 +1,21 @@
-"""The mirror of Stripe, for looking: one read-only ModelAdmin for each model that `billing.mirror` keeps.
-
-dj-stripe's own ModelAdmins are never loaded: theirs let a staff user without any permission act at Stripe.
-"""
+"""The mirror of Stripe: which kinds have pages, what they are called, and the ModelAdmin of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.db.models import Model
 from django.utils.functional import Promise
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
 
-from adminops.admin.base import ReadOnlyAdmin
-from adminops.pages import badges, payload
-from adminops.templatetags.backoffice import NOTHING, day
+from adminops.admin.disputes import DisputeAdmin
+from adminops.admin.invoices import InvoiceAdmin
+from adminops.admin.mirrored import MirrorAdmin
+from adminops.admin.payments import PaymentAdmin
+from adminops.admin.refunds import RefundAdmin
 from billing import mirror
-from billing.stripe_api import dashboard_url
 
 
 @dataclass(frozen=True)
@@ -40,86 +32,13 @@ _PAGES = {
     "customer": (_("Customers"), "apartment"),
     "subscription": (_("Subscriptions"), "autorenew"),
     "invoice": (_("Invoices"), "receipt_long"),
-    "charge": (_("Charges"), "credit_score"),
+    "charge": (_("Payments"), "credit_score"),
     "refund": (_("Refunds"), "undo"),
     "dispute": (_("Disputes"), "gavel"),
     "paymentmethod": (_("Payment methods"), "credit_card"),
     "product": (_("Products"), "inventory_2"),
     "price": (_("Prices"), "sell"),
 }
-
-
-class MirrorAdmin(ReadOnlyAdmin):
-    """One kind of Stripe's objects, as Stripe last described it."""
-
-    paginator = InfinitePaginator
-    ordering = ("-djstripe_id",)
-    search_fields = ("id__exact",)
-    search_help_text = _("A Stripe id, in full")
-    list_display = ("stripe_id", "customer_id_cell", "created_cell", "status_cell")
-    sortable_by = ()
-    list_filter_submit = False
-    change_form_template = "adminops/mirrored.html"
-
-    @display(description=_("Stripe id"))
-    def stripe_id(self, obj: Any) -> str:
-        return str(obj.id)
-
-    @display(description=_("Customer"))
-    def customer_id_cell(self, obj: Any) -> str:
-        customer = (obj.stripe_data or {}).get("customer")
-        customer_id = customer.get("id") if isinstance(customer, dict) else customer
-        return customer_id or NOTHING
-
-    @display(description=_("Created"))
-    def created_cell(self, obj: Any) -> str:
-        return day(obj.created)
-
-    @display(description=_("State"))
-    def status_cell(self, obj: Any) -> str:
-        badge = badges.stripe_badge(obj.stripe_data or {})
-        return format_html("{}", badge) if badge else NOTHING
-
-    def get_list_display(self, request: HttpRequest) -> list[str]:
-        hidden = set()
-        if not mirror.has_field(self.model, "customer"):
-            hidden.add("customer_id_cell")
-        if self.model._meta.model_name in {"product", "price", "paymentmethod", "customer"}:
-            hidden.add("status_cell")
-        return [name for name in self.list_display if name not in hidden]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = self.model._default_manager.order_by("-djstripe_id")
-        return rows
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        return (queryset.filter(id=term) if term else queryset), False
-
-    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        # The template shows Stripe's own description; dj-stripe's columns repeat parts of it.
-        return []
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        item: Any = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if item is not None:
-            context = {
-                "item": item,
-                "badge": badges.stripe_badge(item.stripe_data or {}),
-                "json": payload.pretty(item.stripe_data),
-                "dashboard_url": dashboard_url(item.id, item.livemode),
-                "list_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
-            }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
 def _page(model: type[Model]) -> MirrorPage:
@@ -139,5 +58,8 @@ MIRROR_PAGES = sorted(
 # What breadcrumbs call it: not by the name of the package that keeps the tables.
 apps.get_app_config("djstripe").verbose_name = _("Stripe mirror")
 
+# Those with a list of their own; the others are found by their id.
+_LISTS = {"invoice": InvoiceAdmin, "charge": PaymentAdmin, "refund": RefundAdmin, "dispute": DisputeAdmin}
+
 for _model in mirror.MIRRORED_MODELS:
-    admin.site.register(_model, MirrorAdmin)
+    admin.site.register(_model, _LISTS.get(str(_model._meta.model_name), MirrorAdmin))

@@ -174,6 +174,11 @@ _BY_KIND: dict[str, Any] = {
 }
 
 
+def states_of(kind: str) -> list[tuple[str, Promise | str]]:
+    """The states that a kind of object may have, each with our word for it."""
+    return [(status, word) for status, (word, _tone, _icon) in _BY_KIND[kind].items()]
+
+
 def stripe_badge(item: dict[str, Any]) -> Badge | None:
     """The state of an object as Stripe sent it, None for kinds without one; a word that is new to us as it is."""
     status = item.get("status")

@@ -42,16 +42,21 @@ def cards_of(changelist: Any) -> Cards:
     if not changelist.paginator.is_capped:
         return Cards(_cards(figures_of(changelist.queryset), changelist))
     if changelist.has_active_filters or changelist.query:
-        return Cards(
-            remark=_("More than %(most)s are listed; narrow the list to see what they come to.")
-            % {"most": intcomma(changelist.paginator.count)}
-        )
+        return too_many(changelist)
     stored = stored_figures()
     if stored is None:
         return Cards(remark=_("What all of these come to is being added up; it will be here in a minute."))
     figures, computed_at = stored
     return Cards(
         _cards(figures, changelist), _("Added up at %(time)s.") % {"time": words.short_moment(computed_at)}
+    )
+
+
+def too_many(changelist: Any) -> Cards:
+    """No cards: a list that is longer than is counted is not added up."""
+    return Cards(
+        remark=_("More than %(most)s are listed; narrow the list to see what they come to.")
+        % {"most": intcomma(changelist.paginator.count)}
     )
 
 

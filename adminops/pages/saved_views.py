@@ -44,6 +44,29 @@ READY: dict[str, tuple[tuple[Promise, dict[str, str]], ...]] = {
         (gettext_lazy("Disputes"), {"kind": "charge.dispute."}),
         (gettext_lazy("Not used"), {"state": "ignored"}),
     ),
+    "djstripe.invoice": (
+        (gettext_lazy("All"), {}),
+        (gettext_lazy("Open"), {"state": "open"}),
+        (gettext_lazy("Overdue"), {"state": "overdue"}),
+        (gettext_lazy("Open for 30 days"), {"age": "30"}),
+        (gettext_lazy("Written off"), {"state": "uncollectible"}),
+    ),
+    "djstripe.charge": (
+        (gettext_lazy("All"), {}),
+        (gettext_lazy("Failed"), {"state": "failed"}),
+        (gettext_lazy("Refunded"), {"state": "refunded"}),
+        (gettext_lazy("Disputed"), {"state": "disputed"}),
+    ),
+    "djstripe.refund": (
+        (gettext_lazy("All"), {}),
+        (gettext_lazy("Failed refunds"), {"state": "failed"}),
+        (gettext_lazy("On its way for 7 days"), {"age": "7"}),
+    ),
+    "djstripe.dispute": (
+        (gettext_lazy("All"), {}),
+        (gettext_lazy("Disputes to answer"), {"state": "to_answer"}),
+        (gettext_lazy("Lost"), {"state": "lost"}),
+    ),
 }
 
 # Where one stands in a list is no part of a view of it.

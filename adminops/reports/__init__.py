@@ -2,6 +2,9 @@
 
 from adminops.reports.base import Report
 from adminops.reports.events import EVENTS
+from adminops.reports.money import DISPUTES, INVOICES, PAYMENTS, REFUNDS
 from adminops.reports.organizations import CUSTOMERS
 
-REPORTS: dict[str, Report] = {report.model: report for report in (CUSTOMERS, EVENTS)}
+REPORTS: dict[str, Report] = {
+    report.model: report for report in (CUSTOMERS, EVENTS, INVOICES, PAYMENTS, REFUNDS, DISPUTES)
+}

@@ -4,7 +4,8 @@ A list that narrowed or added up the documents themselves would take each of the
 of these columns; `billing.mirror` reads them. Nothing in a document makes one of them fail: what is no number, no date
 or too long becomes NULL or is cut.
 
-Adding them writes each table anew, under a lock: with tables that have filled up, while nobody works.
+Adding them writes each table anew, under a lock: where tables have filled up, while nobody works. The indexes are made
+while the tables are in use.
 """
 
 from django.db import migrations
@@ -118,17 +119,20 @@ INDEXES = {
 
 def add(table: str) -> str:
     columns = (
-        f"ADD COLUMN {column} GENERATED ALWAYS AS ({made}) STORED" for column, made in COLUMNS[table].items()
+        f"ADD COLUMN IF NOT EXISTS {column} GENERATED ALWAYS AS ({made}) STORED"
+        for column, made in COLUMNS[table].items()
     )
     return f"ALTER TABLE {table} {', '.join(columns)}"
 
 
 def drop(table: str) -> str:
     # With their indexes.
-    return f"ALTER TABLE {table} {', '.join(f'DROP COLUMN {column.split()[0]}' for column in COLUMNS[table])}"
+    return f"ALTER TABLE {table} {', '.join(f'DROP COLUMN IF EXISTS {column.split()[0]}' for column in COLUMNS[table])}"
 
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("djstripe", "0003_2_11"),
         ("billing", "0011_find_events_by_more"),
@@ -137,7 +141,9 @@ class Migration(migrations.Migration):
     operations = [
         *(migrations.RunSQL(add(table), drop(table)) for table in COLUMNS),
         *(
-            migrations.RunSQL(f"CREATE INDEX {name} ON {what}", f"DROP INDEX IF EXISTS {name}")
+            migrations.RunSQL(
+                f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {what}", f"DROP INDEX IF EXISTS {name}"
+            )
             for name, what in INDEXES.items()
         ),
     ]

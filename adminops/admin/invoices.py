@@ -1,0 +1,76 @@
+"""Invoices of all organizations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet, Sum
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.decorators import display
+
+from adminops.admin.money import MoneyAdmin, below
+from adminops.pages import money_rows, words
+from adminops.templatetags.backoffice import NOTHING, day, money, time_tag
+from billing.money import format_money
+
+
+class InvoiceAdmin(MoneyAdmin):
+    """What was billed, what of it was paid and given back, and what is owed for how long."""
+
+    list_display = ("number", "date", "organization", "amount", "paid", "refunded", "state", "due")
+    search_help_text = gettext_lazy("An invoice's number, a Stripe id, or a customer's name or e-mail")
+    cohorts = {"overdue": (gettext_lazy("Overdue"), money_rows.OVERDUE)}
+    unsettled = ("open",)
+    sums = {
+        "listed": Sum("bo_amount"),
+        "paid": Sum("bo_amount_paid"),
+        "owed": Sum("bo_amount_remaining", filter=Q(bo_status="open")),
+    }
+    columns_of_ids = {"sub": "subscription_id"}
+
+    def told(self, row: dict[str, Any]) -> str:
+        return ngettext(
+            "on %(count)d invoice: %(paid)s paid, %(owed)s open",
+            "on %(count)d invoices: %(paid)s paid, %(owed)s open",
+            row["count"],
+        ) % {
+            "count": row["count"],
+            "paid": format_money(row["paid"], row["bo_currency"]),
+            "owed": format_money(row["owed"], row["bo_currency"]),
+        }
+
+    def named(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any] | None:
+        numbered = queryset.filter(bo_number__in=(term, term.upper()))
+        return numbered if numbered.exists() else None
+
+    @display(description=gettext_lazy("Number"))
+    def number(self, obj: Any) -> str:
+        return format_html(
+            '<span class="bo-name">{}</span>{}', obj.bo_number or _("No number"), below(obj.id)
+        )
+
+    @display(description=gettext_lazy("Paid"))
+    def paid(self, obj: Any) -> str:
+        return money(obj.bo_amount_paid, obj.bo_currency)
+
+    @display(description=gettext_lazy("Refunded"))
+    def refunded(self, obj: Any) -> str:
+        return money(obj.refunded or None, obj.bo_currency)
+
+    @display(description=gettext_lazy("Due"))
+    def due(self, obj: Any) -> str:
+        since = money_rows.overdue_since(obj)
+        if since:
+            said = _("overdue: %(days)s") % {"days": words.days_since(since)}
+            return format_html('<span class="bo-red-text">{}</span>', time_tag(since, said))
+        if obj.bo_status != "open":
+            return NOTHING
+        if obj.bo_due_at:
+            return day(obj.bo_due_at)
+        return (
+            time_tag(obj.created, _("open: %(days)s") % {"days": words.days_since(obj.created)})
+            if (obj.created)
+            else NOTHING
+        )

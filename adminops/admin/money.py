@@ -1,0 +1,150 @@
+"""What the lists of invoices, payments, refunds and disputes share.
+
+They read columns that PostgreSQL keeps (`billing.mirror.stored`), never the documents, and are counted up to a cap, so
+that a page costs in millions of rows what it costs in sixty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.db.models import Aggregate, F, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import Promise, cached_property
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from adminops.admin.listing import BackOfficeChangeList
+from adminops.admin.mirrored import MirrorAdmin
+from adminops.admin.money_filters import MONEY_FILTERS
+from adminops.admin.paging import CappedPaginator
+from adminops.pages import badges, money_cards, money_rows
+from adminops.pages.cards import Cards
+from adminops.pages.export import report_of
+from adminops.templatetags.backoffice import NOTHING, day, money
+from billing.finding import is_an_id
+from billing.mirror import stored
+from organizations.models import Organization
+from organizations.search import find_organizations
+
+
+class MoneyChangeList(BackOfficeChangeList):
+    """A list of money, with whose it is and what it comes to."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        return stored.without_documents(super().get_queryset(request, *args, **kwargs))
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        report = report_of(self.model_admin)
+        # After filters and count, so that only the rows of this page pay for it.
+        rows: Any = self.result_list  # type: ignore[has-type]
+        self.result_list = list(report.prepare(rows) if report else rows)
+
+    @cached_property
+    def cards(self) -> Cards:
+        """What is listed comes to, in each currency."""
+        page = self.model_admin
+        return money_cards.cards_of(self, page.sums, page.told)
+
+
+class MoneyAdmin(MirrorAdmin):
+    """One kind of money moving. A subclass says what its list shows, adds up and singles out."""
+
+    paginator = CappedPaginator
+    # As the index has it; rows that only say their id come last.
+    ordering = (F("created").desc(nulls_last=True), "-djstripe_id")
+    list_filter: Any = MONEY_FILTERS
+    list_filter_submit = True
+    search_help_text = _("A Stripe id, or a customer's name or e-mail")
+
+    cohorts: ClassVar[dict[str, tuple[str | Promise, Q]]] = {}
+    """What the list singles out besides Stripe's states: its name in the address, a label, and which rows."""
+    unsettled: ClassVar[tuple[str, ...]] = ()
+    """The states that wait for their end."""
+    sums: ClassVar[dict[str, Aggregate]]
+    """What is added up in each currency; `listed` is the figure of its card."""
+    columns_of_ids: ClassVar[dict[str, str]] = {}
+    """Which column an id of another kind is looked up in, by its prefix."""
+
+    def told(self, row: dict[str, Any]) -> str:
+        """What the sums of one currency mean, in words."""
+        raise NotImplementedError
+
+    @property
+    def states(self) -> Iterable[tuple[str, str | Promise]]:
+        """Stripe's states, with our words for them."""
+        return badges.states_of(str(self.opts.model_name))
+
+    # -- the list ---------------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return stored.with_columns(self.model).order_by(*self.ordering)
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        return list(self.list_display)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return MoneyChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = " ".join(search_term.replace("\0", "").split())
+        if not term:
+            return queryset, False
+        owner = stored.owner_of(self.model)
+        if is_an_id(term):
+            columns = {"cus": owner, **self.columns_of_ids}
+            return queryset.filter(**{columns.get(term.split("_", 1)[0], "id"): term}), False
+        named = self.named(queryset, term)
+        if named is not None:
+            return named, False
+        found = Organization.objects.filter(pk__in=find_organizations(term), stripe_customer_id__isnull=False)
+        customers = list(found.order_by().values_list("stripe_customer_id", flat=True))
+        return queryset.filter(**{f"{owner}__in": customers}), False
+
+    def named(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any] | None:
+        """Those that this is the name of; None where it is no name of any."""
+        return None
+
+    # -- cells ------------------------------------------------------------------------------------------
+
+    @display(description=_("Date"))
+    def date(self, obj: Any) -> str:
+        return day(obj.created)
+
+    @display(description=_("Organization"))
+    def organization(self, obj: Any) -> str:
+        if not obj.organization:
+            return obj.owner or NOTHING
+        url = reverse("admin:organizations_organization_change", args=[obj.organization["key"]])
+        return format_html(
+            '<a class="bo-link" href="{}">{}</a>', url, obj.organization["name"] or obj.owner or ""
+        )
+
+    @display(description=_("Amount"))
+    def amount(self, obj: Any) -> str:
+        return money(obj.bo_amount, obj.bo_currency)
+
+    @display(description=_("State"))
+    def state(self, obj: Any) -> str:
+        badge = money_rows.badge_of(obj)
+        return format_html("{}{}", badge, below(self.remark(obj))) if badge else NOTHING
+
+    def remark(self, obj: Any) -> str:
+        """What is said below the state."""
+        return ""
+
+    @display(description=_("Reason"))
+    def reason(self, obj: Any) -> str:
+        return money_rows.reason_of(obj) or NOTHING
+
+
+def below(text: str) -> str:
+    """Small, under what a cell says first."""
+    return format_html('<span class="bo-below">{}</span>', text) if text else ""
