@@ -257,14 +257,37 @@ ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 
 # -- Logs -------------------------------------------------------------------------------------------------
 
+# "json" for one object a line; anything else is for people.
+LOG_FORMAT = env.str("LOG_FORMAT", default="plain")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "plain": {
+            "()": "adminops.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        },
+        "json": {"()": "adminops.logs.JsonFormatter"},
+    },
+    "filters": {"about": {"()": "billing.log_context.AboutFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if LOG_FORMAT == "json" else "plain",
+            "filters": ["about"],
+        }
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # These announce each task, each poll and each call.
-    "loggers": {"procrastinate": {"level": "WARNING"}, "stripe": {"level": "WARNING"}},
+    "loggers": {
+        # These announce each task, each poll and each call.
+        "procrastinate": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},
+        # At DEBUG these quote rows and addresses, whoever's they are.
+        "django.db.backends": {"level": "INFO"},
+        "urllib3": {"level": "INFO"},
+        # Django's own handler would write its lines a second time, and otherwise.
+        "django": {"handlers": [], "propagate": True},
+    },
 }
 
 PROCRASTINATE_ON_APP_READY = None

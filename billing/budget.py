@@ -30,6 +30,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from billing.errors import StripeBusy
+from billing.telemetry import STRIPE_CALLS_PUT_OFF
 
 # https://docs.stripe.com/rate-limits: of one endpoint, in either mode.
 ENDPOINT_CALLS_PER_SECOND = 25
@@ -78,6 +79,11 @@ def spending(kind: str) -> Iterator[None]:
         _spender.reset(token)
 
 
+def spender_now() -> str:
+    """Which of `SPENDERS` the present work is."""
+    return _spender.get()
+
+
 def longest_wait() -> float:
     """How many seconds a call of the present kind may wait for its turn, at most."""
     spender = SPENDERS[_spender.get()]
@@ -108,6 +114,7 @@ def take(method: str, path: str) -> None:
             return
         pause = wait - spender.horizon + random.uniform(0, 0.02)  # noqa: S311  (jitter, no secret)
         if time.monotonic() + pause > give_up:
+            STRIPE_CALLS_PUT_OFF.add(spender_now())
             raise StripeBusy(
                 _("We ask Stripe as much as it allows just now. Nothing was changed; try again in a minute."),
                 f"no turn for {endpoint} within {spender.horizon + spender.patience:.0f} s",

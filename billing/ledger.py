@@ -57,6 +57,10 @@ class StripeEvent:
             if isinstance(value, str):
                 check_storable(value)
 
+    def for_logs(self) -> dict[str, Any]:
+        """What a log line may say of it: ids and kinds, nothing of its body."""
+        return {"event": self.stripe_event_id, "type": self.type, "customer": self.stripe_customer_id}
+
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
     "str": (str,),

@@ -32,6 +32,7 @@ from billing.errors import (
     StripeUnreachable,
 )
 from billing.refusals import words_for
+from billing.telemetry import STRIPE_CALLS
 
 type StripeObject = dict[str, Any]
 
@@ -170,17 +171,6 @@ def account() -> StripeObject:
     return call("GET", "/v1/account")
 
 
-def is_signed(body: str, signature: str, secrets: Sequence[str], tolerance: int) -> bool:
-    """Whether Stripe's header `signature` fits `body` under one of `secrets`, at most `tolerance` seconds ago."""
-    for secret in secrets:
-        try:
-            stripe.WebhookSignature.verify_header(body, signature, secret, tolerance)
-        except (stripe.SignatureVerificationError, ValueError, TypeError):
-            continue  # a header that is no header fails in more ways than one
-        return True
-    return False
-
-
 def call(
     method: str,
     path: str,
@@ -220,6 +210,14 @@ def call(
     raise AssertionError("unreachable")
 
 
+# How failed calls are counted; whatever is not named was refused.
+_ANSWERS: dict[type[StripeError], str] = {
+    StripeBusy: "busy",
+    StripeUnreachable: "unreachable",
+    OutcomeUnknown: "unknown",
+}
+
+
 @cache
 def _client(key: str, base: str, connect: float, read: float) -> stripe.StripeClient:
     return stripe.StripeClient(
@@ -247,7 +245,10 @@ def _send(
     try:
         response = client.raw_request(method.lower(), path, **params)
     except stripe.StripeError as error:
-        raise _translate(error) from error
+        translated = _translate(error)
+        STRIPE_CALLS.add(budget.spender_now(), _ANSWERS.get(type(translated), "refused"))
+        raise translated from error
+    STRIPE_CALLS.add(budget.spender_now(), "answered")
     return cast(StripeObject, _storable(response.data))
 
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 
 from billing import inbox, mirror
 from billing.errors import LeaseLost, ObjectMissing, StripeBusy, StripeError
+from billing.event_log import following
 from billing.inbox import EVERYTHING, Lease, request_sync
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
@@ -65,8 +66,9 @@ def sync_customer(customer_id: str) -> bool:
     while lease is not None:
         waiting = _waiting_events(lease)
         try:
-            answers = _read(lease)
-            _settle_around_deadlocks(lease, answers, waiting)
+            with following(lease.customer_id, waiting, lease.objects):
+                answers = _read(lease)
+                _settle_around_deadlocks(lease, answers, waiting)
         except LeaseLost:
             log.warning("The lease on %s was lost; whoever has it now reads on", customer_id)
             return False

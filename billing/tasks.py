@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.refund_excess import tell_of_excess as tell
 from billing.operations.sweeper import settle_pending
 from billing.reconciliation import runs
+from billing.telemetry import SYNC_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,10 @@ STALLED_SECONDS = 120
 @app.task(name=inbox.SYNC_TASK, queue=inbox.SYNC_QUEUE)
 def sync_customer(customer_id: str) -> None:
     """Read from Stripe what is due of one customer."""
+    began = time.monotonic()
     with budget.spending("webhooks"):
-        sync.sync_customer(customer_id)
+        if sync.sync_customer(customer_id):
+            SYNC_SECONDS.observe(time.monotonic() - began)
 
 
 # croniter reads seconds from a sixth field, at the end.
