@@ -36,7 +36,7 @@ def days_ago(days: float) -> int:
     return int((timezone.now() - timedelta(days=days)).timestamp())
 
 
-def invoice(organization: Organization, number: int, **said: Any) -> dict[str, Any]:
+def invoice(organization: Organization, number: int, /, **said: Any) -> dict[str, Any]:
     return {
         "id": f"in_{number}",
         "object": "invoice",
@@ -53,12 +53,12 @@ def invoice(organization: Organization, number: int, **said: Any) -> dict[str, A
     }
 
 
-def owed(organization: Organization, number: int, **said: Any) -> dict[str, Any]:
+def owed(organization: Organization, number: int, /, **said: Any) -> dict[str, Any]:
     left = {"status": "open", "amount_paid": 0, "amount_remaining": 1000 * number}
     return invoice(organization, number, **left, **said)
 
 
-def charge(organization: Organization, number: int, **said: Any) -> dict[str, Any]:
+def charge(organization: Organization, number: int, /, **said: Any) -> dict[str, Any]:
     return {
         "id": f"ch_{number}",
         "object": "charge",
@@ -76,7 +76,7 @@ def charge(organization: Organization, number: int, **said: Any) -> dict[str, An
     }
 
 
-def refund(number: int, **said: Any) -> dict[str, Any]:
+def refund(number: int, /, **said: Any) -> dict[str, Any]:
     return {
         "id": f"re_{number}",
         "object": "refund",
@@ -282,7 +282,7 @@ def test_bent_addresses_are_answered_harmlessly(
 
 def test_what_strangers_wrote_is_only_text(administrator: Client) -> None:
     organization = OrganizationFactory(name=NASTY + "x" * 150)
-    strange = {"reason": NASTY, "status": NASTY}
+    strange: dict[str, Any] = {"reason": NASTY, "status": NASTY}
     mirror.upsert(
         [
             owed(organization, 1, number=NASTY * 200),
@@ -301,10 +301,11 @@ def test_what_strangers_wrote_is_only_text(administrator: Client) -> None:
 
 def test_money_is_found_by_number_id_and_customer(administrator: Client) -> None:
     northwind = OrganizationFactory(name="Northwind Labs", stripe_customer_id="cus_nw")
+    contoso = OrganizationFactory(name="Contoso", slug="contoso", billing_email="a@b.example")
     mirror.upsert(
         [
             invoice(northwind, 1),
-            invoice(OrganizationFactory(name="Contoso", billing_email="a@b.example"), 2),
+            invoice(contoso, 2),
             charge(northwind, 1),
             charge(northwind, 2),
             refund(1),
