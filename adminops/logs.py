@@ -38,7 +38,8 @@ _QUOTED_ROW = re.compile(r"\n(?:DETAIL|CONTEXT|LINE \d+):.*?(?=\n\n|\Z)", re.S)
 
 def without_secrets(text: str) -> str:
     """The text without keys, tokens and e-mail addresses."""
-    for secret in (settings.SECRET_KEY, settings.STRIPE_SECRET_KEY, *settings.STRIPE_WEBHOOK_SECRETS):
+    named = (settings.SECRET_KEY, settings.STRIPE_SECRET_KEY, settings.METRICS_TOKEN)
+    for secret in (*named, *settings.STRIPE_WEBHOOK_SECRETS):
         if secret:
             text = text.replace(secret, WITHHELD)
     return _SECRETS.sub(WITHHELD, text)

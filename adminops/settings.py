@@ -89,6 +89,8 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["ATOMIC_REQUESTS"] = False
+# A database machine that is gone must not keep Stripe and people waiting until they give up.
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Rate limits count in PostgreSQL, so that all processes share them and no further service is needed.
@@ -115,6 +117,8 @@ LOGIN_REDIRECT_URL = "admin:index"
 # HTTPS is assumed unless DEBUG is on or HTTPS=off says that this is somebody's own machine.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
+# Asked from inside, where nobody speaks HTTPS (adminops/probes.py).
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
@@ -257,6 +261,8 @@ ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 
 # -- Logs -------------------------------------------------------------------------------------------------
 
+# Who reads /metrics gives this as a bearer token; without one, only this machine itself reads it.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # "json" for one object a line; anything else is for people.
 LOG_FORMAT = env.str("LOG_FORMAT", default="plain")
 LOGGING = {

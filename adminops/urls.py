@@ -1,10 +1,13 @@
-"""Addresses: the admin for staff, a page for members, one door for Stripe, one for products that ask about access."""
+"""Addresses: the admin for staff, a page for members, one door for Stripe, one for products that ask about access.
+
+And three for machines that watch this one.
+"""
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from adminops import api
+from adminops import api, probes
 from adminops.members import pages
 from adminops.members.login import MemberLogin
 
@@ -17,4 +20,7 @@ urlpatterns = [
     path("api/access/", api.access, name="access_api"),
     path("admin/", admin.site.urls),
     path("webhooks/", include("webhooks.urls")),
+    path("healthz", probes.health),
+    path("readyz", probes.readiness),
+    path("metrics", probes.metrics),
 ]

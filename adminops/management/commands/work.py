@@ -12,6 +12,8 @@ from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.jobs import DeleteJobCondition
 
+from billing.telemetry import flush_regularly
+
 
 class Command(BaseCommand):
     """One worker process. Run as many as wanted, on as many machines."""
@@ -25,6 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until SIGTERM or Ctrl-C; what is in hand gets ten seconds to end."""
+        flush_regularly()
         asyncio.run(_work(options["queues"], options["concurrency"]))
 
 
