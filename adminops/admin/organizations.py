@@ -258,7 +258,11 @@ class OrganizationAdmin(BackOfficeAdmin):
                 customer = _page_of(organization, request)
                 context["customer"] = customer
                 context["timeline"] = Timeline(
-                    organization, request.user, request.GET, lambda: customer.stripe_invoices
+                    organization,
+                    request.user,
+                    request.GET,
+                    lambda: customer.stripe_invoices,
+                    lambda: customer.dealings.colleagues,
                 )
             response: HttpResponse = super().change_view(
                 request, object_id, form_url, {**context, **(extra_context or {})}

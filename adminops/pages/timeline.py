@@ -9,8 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
+from django.db.models.functions import JSONObject
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -31,14 +35,19 @@ MAY_SEE = "billing.view_subscriptionevent"
 LINES_SHOWN = 20
 # What is folded into these lines; more is never read, however long the history.
 _ROWS_READ = 200
-# Among how many of the newest rows the people are looked for whom one can ask for.
-_ROWS_OF_PEOPLE = 1_000
 # Longer words stand on the event's own page.
 _MOST_CHARACTERS = 300
 
 KIND, BY = "kind", "by"
 Source = SubscriptionEvent.Source
 _SOURCES = {Source.STRIPE.value: Source.STRIPE.label, Source.SYSTEM.value: Source.SYSTEM.label}
+
+# Along with its row, so that however many rows are one query: what is told of each call to Stripe.
+_CALLS = (
+    OperationStep.objects.filter(event=OuterRef("pk"))
+    .order_by("position")
+    .values(told=JSONObject(method="method", path="path", answered_at="answered_at", error="error"))
+)
 
 _QUIET = frozenset({SubscriptionEvent.State.DONE, SubscriptionEvent.State.IGNORED})
 
@@ -76,7 +85,7 @@ class Option:
 class Timeline:
     """The newest lines about an organization, of one kind or by one person where `query` asks for that.
 
-    `invoices` gives those of its invoices, as Stripe sent them, that are at hand.
+    `invoices` gives those of its invoices, as Stripe sent them, that are at hand; `colleagues` who acted lately.
     """
 
     def __init__(
@@ -85,10 +94,12 @@ class Timeline:
         user: Any,
         query: Mapping[str, Any],
         invoices: Callable[[], Iterable[StripeObject]],
+        colleagues: Callable[[], Iterable[User]],
     ) -> None:
         self._organization = organization
         self._query = query
         self._invoices = invoices
+        self._colleagues = colleagues
         self.is_shown: bool = user.has_perm(MAY_SEE)
 
     @property
@@ -160,7 +171,7 @@ class Timeline:
         return f"{reverse('admin:billing_subscriptionevent_changelist')}?{urlencode(asked)}"
 
     @cached_property
-    def _rows(self) -> list[SubscriptionEvent]:
+    def _rows(self) -> list[Any]:
         events = SubscriptionEvent.objects.filter(organization=self._organization)
         if self._kind:
             events = events.filter(type__in=event_words.types_of_family(self._kind))
@@ -169,16 +180,15 @@ class Timeline:
         elif self._by:
             events = events.filter(actor_id=int(self._by))
         return list(
-            events.select_related("actor").defer("traceback", "error", "before").order_by("-id")[:_ROWS_READ]
+            events.annotate(calls=ArraySubquery(_CALLS))
+            .select_related("actor")
+            .defer("traceback", "error", "before")
+            .order_by("-id")[:_ROWS_READ]
         )
 
     @cached_property
     def _steps(self) -> dict[int, list[OperationStep]]:
-        ours = [event.pk for event in self._rows if event.source != Source.STRIPE]
-        found: dict[int, list[OperationStep]] = {}
-        for step in OperationStep.objects.filter(event_id__in=ours).defer("answer", "params"):
-            found.setdefault(step.event_id, []).append(step)
-        return found
+        return {event.pk: [_step(event, call) for call in event.calls] for event in self._rows if event.calls}
 
     @cached_property
     def _folds(self) -> list[Fold]:
@@ -186,11 +196,12 @@ class Timeline:
 
     @cached_property
     def _everybody(self) -> dict[str, str]:
-        newest = SubscriptionEvent.objects.filter(organization=self._organization).order_by("-id")
-        colleagues = User.objects.filter(pk__in=newest.values("actor_id")[:_ROWS_OF_PEOPLE]).order_by("pk")
         return {
             "": _("Everybody"),
-            **{str(user.pk): user.get_full_name().strip() or user.get_username() for user in colleagues},
+            **{
+                str(user.pk): user.get_full_name().strip() or user.get_username()
+                for user in self._colleagues()
+            },
             **{name: str(label) for name, label in _SOURCES.items()},
         }
 
@@ -245,6 +256,11 @@ class Timeline:
             needs_a_look=event.state not in _QUIET,
             url=reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
         )
+
+
+def _step(event: SubscriptionEvent, call: dict[str, Any]) -> OperationStep:
+    answered_at = parse_datetime(call["answered_at"]) if call["answered_at"] else None
+    return OperationStep(**{**call, "answered_at": answered_at, "event": event})
 
 
 def retold(event: SubscriptionEvent) -> Told | None:

@@ -15,19 +15,18 @@ from django.utils.translation import ngettext
 from adminops.pages import event_words, words
 from adminops.pages.badges import AMBER, RED
 from adminops.pages.invoice import page_url
-from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.collection import pause_in_words
-from billing.operations.failed_refunds import failed_refunds_of, failure_in_words
-from billing.operations.mirrored_account import DISPUTES_READ
+from billing.operations.failed_refunds import failure_in_words
 from billing.stripe_api import dashboard_url
 from organizations.models import SubscriptionStatus
 
 if TYPE_CHECKING:
     from adminops.pages.customer import CustomerPage
 
-EVENTS_SHOWN = 20
+_DIFFERENCES_TOLD = 3
+_ACTS_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ def troubles_of(page: CustomerPage) -> list[Trouble]:
         *_disputes(page),
         *_failed_refunds(page),
         *_unsettled(page),
+        *_differences(page),
         *_paused(page),
         *_ending(page),
         *_card(page),
@@ -104,7 +104,7 @@ def _disputes(page: CustomerPage) -> list[Trouble]:
     if not customer_id:
         return [Trouble(_("Stripe knows no customer for this organization, so nothing is billed."))]
     found = []
-    for dispute in mirror.disputes_of(customer_id, limit=DISPUTES_READ):
+    for dispute in page.mirrored.disputes:
         if dispute.get("status") not in ("needs_response", "warning_needs_response"):
             continue
         due = words.from_unix((dispute.get("evidence_details") or {}).get("due_by"))
@@ -119,9 +119,8 @@ def _disputes(page: CustomerPage) -> list[Trouble]:
 
 def _failed_refunds(page: CustomerPage) -> list[Trouble]:
     """Refunds that the bank sent back, until as much has been given back again."""
-    customer_id = page.organization.stripe_customer_id
     found = []
-    for refund in failed_refunds_of(customer_id) if customer_id else []:
+    for refund in page.dealings.failed_refunds:
         charge = stripe_id(refund.get("charge"))
         made = words.from_unix(refund.get("created"))
         invoice = next(
@@ -153,14 +152,8 @@ def _failed_refunds(page: CustomerPage) -> list[Trouble]:
 
 def _unsettled(page: CustomerPage) -> list[Trouble]:
     """Operations whose outcome we do not know yet, and Stripe's events that we could not use."""
-    events = SubscriptionEvent.objects.filter(organization=page.organization).order_by("-id")
-    operations = events.filter(state__in=["pending", "parked"]).exclude(
-        source=SubscriptionEvent.Source.STRIPE
-    )
     found = []
-    for event in operations.select_related("actor").defer("traceback", "before", "after", "plan")[
-        :EVENTS_SHOWN
-    ]:
+    for event in page.dealings.unsettled[:_ACTS_TOLD]:
         is_parked = event.state == SubscriptionEvent.State.PARKED
         words_of_it = {"what": event_words.type_in_words(event.type), "who": event_words.by_whom(event)}
         found.append(
@@ -179,9 +172,7 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
                 reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
             )
         )
-    failed = events.filter(source=SubscriptionEvent.Source.STRIPE, state__in=["failed", "parked"])[
-        :EVENTS_SHOWN
-    ].count()
+    failed = len(page.dealings.unused)
     if failed:
         found.append(
             Trouble(
@@ -197,6 +188,36 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
             )
         )
     return found
+
+
+def _differences(page: CustomerPage) -> list[Trouble]:
+    """What we hold otherwise than Stripe, as it was found when the two were compared."""
+    found = page.differences
+    resync = next((o for o in page.actions if o.action.name == "resync_organization" and not o.refusal), None)
+    troubles = []
+    for told in found[:_DIFFERENCES_TOLD]:
+        act = resync if told.can_be_mended else None
+        troubles.append(
+            Trouble(
+                _("Found when compared with Stripe on %(date)s: %(what)s")
+                % {"date": words.short_date(told.row.first_seen_at), "what": told.sentence},
+                AMBER,
+                str(act.action.label) if act else "",
+                act.url if act else "",
+            )
+        )
+    if more := len(found) - len(troubles):
+        troubles.append(
+            Trouble(
+                ngettext(
+                    "%(n)d further difference from Stripe was found.",
+                    "%(n)d further differences from Stripe were found.",
+                    more,
+                )
+                % {"n": more}
+            )
+        )
+    return troubles
 
 
 def _paused(page: CustomerPage) -> list[Trouble]:

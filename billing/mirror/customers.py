@@ -50,8 +50,9 @@ def with_products(subscriptions: list[StripeObject], read: Iterable[StripeObject
     """
     items = [item for each in subscriptions for item in (each.get("items") or {}).get("data", [])]
     names = {item["price"]["product"] for item in items if isinstance(item["price"].get("product"), str)}
-    products = dict(Product.objects.filter(id__in=names).values_list("id", "stripe_data")) if names else {}
-    products.update({each["id"]: each for each in read if each["object"] == "product"})
+    products = {each["id"]: each for each in read if each["object"] == "product"}
+    if missing := names - products.keys():
+        products.update(Product.objects.filter(id__in=missing).values_list("id", "stripe_data"))
     for item in items:
         product = item["price"].get("product")
         item["price"]["product"] = products.get(product, product) if isinstance(product, str) else product

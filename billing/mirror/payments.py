@@ -92,18 +92,19 @@ def unpaid_invoices_of(customer_id: str, subscription_id: str) -> list[StripeObj
     )
 
 
-def _paid_invoices(customer_id: str) -> models.QuerySet[Any]:
+def paid_invoices(customer_id: str) -> models.QuerySet[Any]:
+    """The rows of a customer's invoices that were paid and came to more than nothing."""
     return with_columns(Invoice).filter(customer_id=customer_id, bo_status="paid", bo_amount__gt=0)
 
 
 def paid_invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Invoices of a customer that were paid and came to more than nothing, newest first."""
-    return newest(_paid_invoices(customer_id), limit)
+    return newest(paid_invoices(customer_id), limit)
 
 
 def paid_invoice(customer_id: str, invoice_id: str) -> StripeObject | None:
     """One of those, or None where this customer has none of that id."""
-    return one(_paid_invoices(customer_id).filter(id=invoice_id))
+    return one(paid_invoices(customer_id).filter(id=invoice_id))
 
 
 def invoices_by_key(keys: Iterable[int]) -> dict[int, StripeObject]:
@@ -148,7 +149,7 @@ def _intents(invoice: StripeObject) -> list[str]:
 @read_once
 def has_paid_invoice(customer_id: str) -> bool:
     """Whether this customer ever paid an invoice that came to more than nothing."""
-    return _paid_invoices(customer_id).exists()
+    return paid_invoices(customer_id).exists()
 
 
 def charges_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
@@ -195,12 +196,6 @@ def disputes_to_answer() -> tuple[int, datetime.datetime | None]:
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
-
-
-def customer_of_charge(charge_id: str) -> str | None:
-    """Whose charge it is, or None where the mirror does not know the charge or its customer."""
-    charge = one(Charge.objects.filter(id=charge_id))
-    return id_of(charge.get("customer")) if charge else None
 
 
 def invoice_of_charge(charge_id: str) -> str | None:

@@ -17,6 +17,7 @@ from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
+from billing.one_look import read_once
 from billing.operations.base import (
     Choices,
     Course,
@@ -99,6 +100,12 @@ class ActivatePreview(Preview):
         return stopped and not any(hold.stops_billing for hold in self.remaining)
 
 
+@read_once
+def is_held(organization_id: int) -> bool:
+    """Whether a hold keeps an organization's members out now."""
+    return Hold.objects.open().filter(organization=organization_id).exists()
+
+
 class _Resuming(Course):
     """Ends the pauses of suspensions, one subscription after the other, after a look at Stripe for which they are."""
 
@@ -132,7 +139,7 @@ class ActivateOrganization(_Resuming, StandingOperation[ActivateChoices, Activat
 
     def refuse_reason(self, subject: Organization) -> str | None:
         """Nothing to lift, or somebody else at it."""
-        if not subject.open_holds().exists():
+        if not is_held(subject.pk):
             return _("No hold is open, so members have access already.")
         return in_progress(access_lock(subject))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from billing import stripe_api
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
 from billing.models import SubscriptionEvent
-from billing.one_look import read_once
+from billing.one_look import read_once, remember
 from billing.operations.base import Agreement, Choices, Course, Intent, Subject
 from billing.operations.settlement import AnyOperation, carry_out, longest_call, record_step
 from billing.stripe_api import StripeObject
@@ -260,7 +260,12 @@ def newest_under(lock_key: str) -> int:
 @read_once
 def in_progress(lock_key: str) -> str | None:
     """Whose act holds this lock, in a sentence for whoever wants another; None where nobody's does."""
-    other = SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()
+    known = _pending()
+    other = (
+        SubscriptionEvent.objects.filter(lock_key=lock_key, state=State.PENDING).first()
+        if known is None
+        else known.get(lock_key)
+    )
     if other is None:
         return None
     if other.actor_label is None:
@@ -275,6 +280,18 @@ def in_progress(lock_key: str) -> str | None:
         "Something that %(who)s began (“%(reason)s”) is still in progress here."
         " Nothing was changed by you; wait for it."
     ) % {"who": other.actor_label, "reason": other.reason}
+
+
+def know_what_is_in_progress(events: Iterable[SubscriptionEvent]) -> None:
+    """Let `in_progress` answer from these, all of an organization's that are pending, within the present look."""
+    pending = {event.lock_key: event for event in events if event.state == State.PENDING and event.lock_key}
+    remember(pending, _pending)
+
+
+@read_once
+def _pending() -> dict[str, SubscriptionEvent] | None:
+    """What is pending by its lock, where that was read at once; None where each lock is to be looked up."""
+    return None
 
 
 def _show_at_once(customer_id: str) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.one_look import read_once
-from billing.operations.failed_refunds import REFUNDS_READ
+from billing.operations.failed_refunds import REFUNDS_READ, credits_of
 from billing.operations.refund_account import GONE_WRONG, UNDER_WAY, Account, Payment, dispute_of
-from billing.operations.refund_preview import REFUND_INVOICE
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
@@ -59,13 +58,8 @@ def mirrored_accounts(
 @read_once
 def balance_credits_of(organization_id: int) -> list[SubscriptionEvent]:
     """What we credited to a customer's balance instead of refunding it, newest first."""
-    credits_ = SubscriptionEvent.objects.filter(
-        organization_id=organization_id,
-        type=REFUND_INVOICE,
-        state=SubscriptionEvent.State.DONE,
-        stripe_refund_id__isnull=True,
-    )
-    return list(credits_.defer("traceback", "before").order_by("-id")[:REFUNDS_READ])
+    found = credits_of(organization_id).defer("traceback", "before").order_by("-id")
+    return list(found[:REFUNDS_READ])
 
 
 def _account(invoice: StripeObject, payments: tuple[Payment, ...], credited: int) -> Account:

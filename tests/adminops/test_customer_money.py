@@ -73,7 +73,7 @@ def test_the_page_asks_stripe_nothing_and_costs_few_queries(
     with CaptureQueriesContext(connection) as captured:
         assert client.get(home(organization)).status_code == 200
     assert sandbox.control("GET", "log")["calls"] == []
-    assert len(captured) <= 25
+    assert len(captured) <= 12
 
 
 # -- header and subscription ------------------------------------------------------------------------------

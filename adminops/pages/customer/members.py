@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet, Subquery
 from django.urls import reverse
 from django.utils.functional import cached_property
 
@@ -29,31 +30,36 @@ class Members:
         self.organization = organization
 
     @cached_property
-    def _counts(self) -> dict[str, int]:
-        rows = self.organization.memberships.order_by().values_list("status").annotate(count=Count("pk"))
-        return dict(rows)
+    def _read(self) -> list[Any]:
+        """Those that are shown, each with how many there are, so that one query tells both."""
+        own = Membership.objects.filter(organization=self.organization).order_by()
+        there = own.exclude(status=Membership.Status.REMOVED)
+        counted = there.annotate(
+            active_count=_count(own.filter(status=Membership.Status.ACTIVE)), count=_count(there)
+        )
+        return list(counted.select_related("user").order_by("status", "pk")[:MEMBERS_SHOWN])
 
     @property
     def seats_used(self) -> int:
         """Seats that active members occupy now."""
-        return self._counts.get(Membership.Status.ACTIVE, 0)
+        return self._read[0].active_count or 0 if self._read else 0
 
     @property
     def count(self) -> int:
         """All but those that were removed."""
-        return sum(n for status, n in self._counts.items() if status != Membership.Status.REMOVED)
+        return self._read[0].count if self._read else 0
 
     @cached_property
     def rows(self) -> list[MemberRow]:
-        memberships = (
-            self.organization.memberships.exclude(status=Membership.Status.REMOVED)
-            .select_related("user")
-            .order_by("status", "pk")[:MEMBERS_SHOWN]
-        )
-        return [MemberRow(membership, member_badge(membership)) for membership in memberships]
+        return [MemberRow(membership, member_badge(membership)) for membership in self._read]
 
     @property
     def url(self) -> str:
         """Where all of them are listed."""
         listing = reverse("admin:organizations_membership_changelist")
         return f"{listing}?organization__id__exact={self.organization.pk}"
+
+
+def _count(rows: QuerySet[Membership]) -> Subquery:
+    """How many, asked once for a whole query; NULL for none."""
+    return Subquery(rows.values("organization").annotate(n=Count("pk")).values("n"))

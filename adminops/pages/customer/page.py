@@ -26,24 +26,30 @@ from adminops.pages.customer.payments import (
 from adminops.pages.customer.subscription import SubscriptionCard
 from adminops.pages.troubles import Trouble, troubles_of
 from billing import mirror
+from billing.mirror.whole import NOTHING, Whole, whole
 from billing.money import format_money
 from billing.one_look import remember
+from billing.operations.activate import is_held
+from billing.operations.dealings import Dealings, dealings_of
 from billing.operations.failed_refunds import REFUNDS_READ
-from billing.operations.mirrored_account import balance_credits_of
+from billing.operations.mirrored_account import DISPUTES_READ, balance_credits_of
+from billing.reconciliation.telling import Told, open_of
 from billing.stripe_api import StripeObject, configuration_problem
 from organizations.models import Hold, Organization, SubscriptionStatus
 
 INVOICES_SHOWN = 36
+MOST_INVOICES = 1_000
+PAYMENTS_READ = 100
 PAYMENTS_SHOWN = 50
 
 
 class CustomerPage:
-    """One organization. `shows_all_invoices` leaves out none, however many there are."""
+    """One organization. `shows_all_invoices` leaves out none of those that a page can bear."""
 
     def __init__(self, organization: Organization, user: Any, *, shows_all_invoices: bool = False) -> None:
         self.organization = organization
         self.user = user
-        self.invoices_wanted = None if shows_all_invoices else INVOICES_SHOWN
+        self.invoices_wanted = MOST_INVOICES if shows_all_invoices else INVOICES_SHOWN
         self.members = Members(organization)
         self.notes = Notes(organization, user)
 
@@ -51,7 +57,9 @@ class CustomerPage:
 
     @cached_property
     def holds(self) -> list[Hold]:
-        return list(self.organization.open_holds().select_related("placed_by"))
+        found = list(self.organization.open_holds().select_related("placed_by"))
+        remember(bool(found), is_held, self.organization.pk)
+        return found
 
     @property
     def access(self) -> Badge:
@@ -65,19 +73,15 @@ class CustomerPage:
             return Badge(_("Subscription active"), badge.tone, badge.icon)
         return badge
 
-    @cached_property
+    @property
     def paid_in_all(self) -> str:
         """What the customer paid so far less what went back."""
-        customer_id = self.organization.stripe_customer_id
-        sums = mirror.revenue_of(customer_id) if customer_id else {}
-        return " · ".join(format_money(total, currency) for currency, total in sums.items())
+        return " · ".join(format_money(total, currency) for currency, total in self.mirrored.revenue.items())
 
     @cached_property
     def actions(self) -> list[Offer]:
-        if (own := self.subscription.data) is not None:
-            remember(own, mirror.subscription, own["id"])
-        if any(each.get("status") == "paid" and each["total"] > 0 for each in self.stripe_invoices):
-            remember(True, mirror.has_paid_invoice, self.organization.stripe_customer_id or "")
+        # What they ask before they are offered was read already: holds, the mirror, and the ledger.
+        _known = self.holds, self.mirrored, self.dealings
         return offered(self.user, self.organization)
 
     @property
@@ -96,13 +100,43 @@ class CustomerPage:
         """Why nothing can be changed at Stripe at all, for those who could otherwise."""
         return configuration_problem() if self.actions else None
 
-    # -- the customer and the subscription ----------------------------------------------------------------
+    # -- what is read, each in one query --------------------------------------------------------------------
 
     @cached_property
+    def mirrored(self) -> Whole:
+        """What Stripe has of the customer; within one look, nobody need ask for it again."""
+        customer_id, own = self.organization.stripe_customer_id, self.organization.stripe_subscription_id
+        if not customer_id:
+            return NOTHING
+        found = whole(
+            customer_id,
+            invoices=self.invoices_wanted,
+            charges=PAYMENTS_READ,
+            refunds=REFUNDS_READ,
+            disputes=DISPUTES_READ,
+        )
+        remember(found.customer or None, mirror.customer, customer_id)
+        remember(found.subscriptions, mirror.subscriptions_of, customer_id)
+        remember(found.payment_methods, mirror.payment_methods_of, customer_id)
+        remember(found.refunds, mirror.refunds_of, customer_id, limit=REFUNDS_READ)
+        remember(found.disputes, mirror.disputes_of, customer_id, limit=DISPUTES_READ)
+        remember(found.has_paid_invoice, mirror.has_paid_invoice, customer_id)
+        if own:
+            mine = next((each for each in found.subscriptions if each["id"] == own), None)
+            remember(mine, mirror.subscription, own)
+        return found
+
+    @cached_property
+    def dealings(self) -> Dealings:
+        """What our ledger says of how things stand."""
+        return dealings_of(self.organization, self.mirrored.refunds)
+
+    # -- the customer and the subscription ----------------------------------------------------------------
+
+    @property
     def stripe_customer(self) -> StripeObject:
         """The customer as the mirror has it; nothing in it where it has none."""
-        customer_id = self.organization.stripe_customer_id
-        return (mirror.customer(customer_id) if customer_id else None) or {}
+        return self.mirrored.customer
 
     @property
     def is_test(self) -> bool:
@@ -111,9 +145,7 @@ class CustomerPage:
 
     @cached_property
     def subscription(self) -> SubscriptionCard:
-        customer_id = self.organization.stripe_customer_id
-        found = mirror.subscriptions_of(customer_id) if customer_id else []
-        return SubscriptionCard(self.organization, found, self.stripe_customer)
+        return SubscriptionCard(self.organization, self.mirrored.subscriptions, self.stripe_customer)
 
     @property
     def ends_on(self) -> datetime | None:
@@ -134,23 +166,24 @@ class CustomerPage:
 
     # -- invoices and payments ----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def stripe_invoices(self) -> list[StripeObject]:
-        customer_id = self.organization.stripe_customer_id
-        return mirror.invoices_of(customer_id, limit=self.invoices_wanted) if customer_id else []
+        return self.mirrored.invoices
 
-    @cached_property
+    @property
     def invoice_count(self) -> int:
         """How many there are, however many are shown."""
-        customer_id, shown = self.organization.stripe_customer_id, len(self.stripe_invoices)
-        if not customer_id or self.invoices_wanted is None or shown < self.invoices_wanted:
-            return shown
-        return mirror.count_invoices_of(customer_id)
+        return self.mirrored.invoice_count
 
     @cached_property
     def invoices(self) -> list[InvoiceRow]:
-        are_all = len(self._charges) < PAYMENTS_SHOWN
-        return invoice_rows(self.organization, self.stripe_invoices, self._charges if are_all else None)
+        _known = self.dealings  # what was credited, which the rows ask for
+        invoices, charges = self.stripe_invoices, self.mirrored.charges
+        # Nobody pays an invoice before there is one.
+        are_all = len(charges) < PAYMENTS_READ or (
+            bool(invoices) and charges[-1]["created"] < invoices[-1]["created"]
+        )
+        return invoice_rows(self.organization, invoices, charges if are_all else None)
 
     @cached_property
     def refund_url(self) -> str:
@@ -159,36 +192,30 @@ class CustomerPage:
         return offer.url if offer else ""
 
     @cached_property
-    def _charges(self) -> list[StripeObject]:
-        customer_id = self.organization.stripe_customer_id
-        return mirror.charges_of(customer_id, limit=PAYMENTS_SHOWN) if customer_id else []
-
-    @cached_property
     def payments(self) -> list[PaymentRow]:
         """The newest attempts to pay."""
-        return payment_rows(self._charges, self.invoices)
+        return payment_rows(self.mirrored.charges, self.invoices)[:PAYMENTS_SHOWN]
 
     @cached_property
     def methods(self) -> list[MethodRow]:
-        customer_id = self.organization.stripe_customer_id
-        if not customer_id:
-            return []
-        found = mirror.payment_methods_of(customer_id)
-        return method_rows(found, self.stripe_customer, self.subscription.data, self._charges)
+        found = self.mirrored
+        return method_rows(found.payment_methods, found.customer, self.subscription.data, found.charges)
 
     @cached_property
     def given_back(self) -> list[GivenBackRow]:
         """Refunds, credits and credit notes."""
-        customer_id = self.organization.stripe_customer_id
-        if not customer_id:
-            return []
-        refunds = mirror.refunds_of(customer_id, limit=REFUNDS_READ)
-        return given_back_rows(refunds, balance_credits_of(self.organization.pk), self.invoices)
+        invoices = self.invoices
+        return given_back_rows(self.mirrored.refunds, balance_credits_of(self.organization.pk), invoices)
 
     @property
     def events_url(self) -> str:
         listing = reverse("admin:billing_subscriptionevent_changelist")
         return f"{listing}?organization__id__exact={self.organization.pk}"
+
+    @cached_property
+    def differences(self) -> list[Told]:
+        """Where we hold something else than Stripe, as the last reconciliation found it."""
+        return open_of(self.organization)
 
     @cached_property
     def troubles(self) -> list[Trouble]:
