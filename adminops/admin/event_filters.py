@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date
 from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
@@ -17,13 +18,13 @@ from adminops.admin.keyset import Keys, Lane, any_of
 from adminops.admin.organization_filters import CurrencyFilter
 from adminops.pages import event_words
 from billing.actors import find_actors
+from billing.days import keys_between
 from billing.models import SubscriptionEvent
 
 State, Source = SubscriptionEvent.State, SubscriptionEvent.Source
 
-# A row gets its key and its time within one transaction, and none of ours takes as long as this.
-_LONGEST_TRANSACTION = timedelta(minutes=10)
 _NO_KEY = 2**63 - 1
+_HAPPENED = Coalesce("occurred_at", "created_at")
 
 
 class LaneFilter:
@@ -169,35 +170,30 @@ class FamilyFilter(LaneFilter, RadioFilter):
         return [Q(type=each) for each in event_words.types_of_family(family)]
 
 
-class RecordedFilter(DateSpanFilter):
-    """When it was recorded. Keys are given in that order, so days bound them."""
+class HappenedFilter(DateSpanFilter):
+    """When it happened; of our own acts, when they were begun."""
 
-    title = _("date recorded")
-    parameter_name = "created_at"
+    title = _("date")
+    parameter_name = "happened"
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._keys = Keys()
-
-    def begin(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
-        first = _first_recorded(midnight(value) - _LONGEST_TRANSACTION)
-        self._keys = self._keys.and_from(_NO_KEY if first is None else first)
-        return super().begin(queryset, value)
-
-    def end(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
-        narrowed = super().end(queryset, value)
-        first = _first_recorded(midnight(following(value)) + _LONGEST_TRANSACTION)
-        self._keys = self._keys if first is None else self._keys.and_below(first)
-        return narrowed
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not any(self.used_parameters.values()):
+            return queryset
+        return super().queryset(request, queryset.alias(happened=_HAPPENED))
 
     def keys(self) -> Keys:
         """The keys among which those of these days are."""
-        return self._keys
+        begin, end = (self._day(name) for name in self._ends())
+        found = keys_between(begin and midnight(begin), end and midnight(following(end)))
+        return Keys(0, 0) if found is None else Keys(found[0], found[1] + 1)
 
-
-def _first_recorded(moment: Any) -> int | None:
-    events = SubscriptionEvent.objects.filter(created_at__gte=moment).order_by("created_at")
-    return events.values_list("pk", flat=True).first()
+    def _day(self, name: str) -> date | None:
+        try:
+            day: date = self.parse(str(self.used_parameters[name]))
+            following(day)
+        except (KeyError, ValueError):
+            return None
+        return day
 
 
 class AmountFilter(AmountSpanFilter):
@@ -215,7 +211,7 @@ EVENT_FILTERS = (
     TypeFilter,
     SourceFilter,
     FamilyFilter,
-    RecordedFilter,
+    HappenedFilter,
     AmountFilter,
     CurrencyFilter,
 )
@@ -230,8 +226,8 @@ PARAMETERS = frozenset(
         "type",
         "source__exact",
         "kind",
-        "created_at_from",
-        "created_at_to",
+        "happened_from",
+        "happened_to",
         "amount_from",
         "amount_to",
         "currency",

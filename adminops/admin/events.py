@@ -92,15 +92,13 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
 
     # -- cells ------------------------------------------------------------------------------------------
 
-    @display(description=_("Recorded"))
+    @display(description=_("Date"))
     def happened(self, obj: SubscriptionEvent) -> str:
+        told = moment(obj.occurred_at or obj.created_at)
         if not event_words.is_late(obj):
-            return moment(obj.created_at)
+            return told
         return format_html(
-            '{}<span class="bo-below">{} {}</span>',
-            moment(obj.created_at),
-            _("happened"),
-            moment(obj.occurred_at),
+            '{}<span class="bo-below">{} {}</span>', told, _("recorded"), moment(obj.created_at)
         )
 
     @display(description=_("Event"))

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
 from organizations.models import Organization
@@ -147,8 +147,15 @@ class SubscriptionEvent(models.Model):
             models.Index(
                 fields=["lock_key", "-id"], condition=Q(lock_key__isnull=False), name="event_of_lock"
             ),
-            # Where days are found: rows are recorded in the order of their keys, so a span of days is one of keys.
-            models.Index(fields=["created_at"], name="event_recorded"),
+            # Where days are found. Rows are told of nearly in the order in which they happened; those that Stripe
+            # was asked for later are few, and are looked for apart.
+            models.Index(Coalesce("occurred_at", "created_at"), "id", name="event_happened"),
+            models.Index(
+                Coalesce("occurred_at", "created_at"),
+                "id",
+                condition=Q(recovered=True),
+                name="event_recovered",
+            ),
             # What people look for among ten million deliveries: what we did, and who did it.
             models.Index(
                 fields=["source", "-id"], condition=Q(source__in=["staff", "system"]), name="event_of_ours"

@@ -107,7 +107,7 @@ def test_search_goes_by_what_was_pasted(support: Client) -> None:
     )
     SubscriptionEventFactory(
         type="invoice.paid",
-        organization=OrganizationFactory(name="Contoso", billing_email="pay@contoso.example"),
+        organization=OrganizationFactory(name="Contoso", billing_email="pay@contoso.example", slug="contoso"),
     )
     for term in (
         "evt_1",

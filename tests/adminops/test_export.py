@@ -122,3 +122,9 @@ def test_a_file_of_many_costs_the_queries_of_a_file_of_few(finance: Client) -> N
     few = cost()
     HoldFactory.create_batch(30)
     assert cost() == few
+
+
+def test_the_list_of_a_plan_is_taken_away_as_that_of_the_plan(finance: Client) -> None:
+    OrganizationFactory(plan="Team", mrr=100, currency="usd")
+    page = finance.get("/admin/organizations/organization/?plan=Team&paying=yes&p=1").content.decode()
+    assert f'href="{EXPORT}?paying=yes&amp;plan=Team"' in page

@@ -6,6 +6,7 @@ the first times do not count. Queries and bytes are those of the costliest answe
 
 from __future__ import annotations
 
+import datetime
 import os
 import statistics
 import time
@@ -117,6 +118,23 @@ def _pages(organizations: int, events: int) -> list[Page]:
             "events of a customer", [f"/admin/{ledger}?organization__id__exact={number}" for number in some]
         ),
         Page(
+            "events of a day",
+            [
+                f"/admin/{ledger}?happened_from={day}&happened_to={day}&source__exact=stripe"
+                for day in _days()
+            ],
+        ),
+        Page(
+            "events of two kinds of filter",
+            [
+                f"/admin/{ledger}?kind=charge.&amount_from=1000",
+                f"/admin/{ledger}?type=invoice.paid&state=ignored",
+                f"/admin/{ledger}?source__exact=staff&kind=refund.",
+                f"/admin/{ledger}?amount_from=1000&currency=usd",
+                f"/admin/{ledger}?type=invoice.paid&currency=jpy",
+            ],
+        ),
+        Page(
             "events: search",
             [f"/admin/{ledger}?q=evt_bench{number}" for number in some],
             [f"/plain/{ledger}?q=evt_bench{some[3]}"],
@@ -126,6 +144,11 @@ def _pages(organizations: int, events: int) -> list[Page]:
         Page("invoices", ["/admin/djstripe/invoice/"], ["/plain/djstripe/invoice/"]),
         Page("alerts", ["/admin/billing/alert/"]),
     ]
+
+
+def _days() -> list[str]:
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    return [(today - datetime.timedelta(days=days)).isoformat() for days in (0, 3, 6, 9)]
 
 
 def _measure(organizations: int, events: int) -> Iterator[Row]:

@@ -72,7 +72,8 @@ _FILL = {
                (array['customer.subscription.updated','invoice.paid','invoice.created','charge.succeeded',
                       'payment_intent.succeeded','invoice.finalized','charge.refunded','customer.updated'])
                    [1 + n % 8],
-               now() - n * interval '10 seconds', now() - n * interval '10 seconds', false, o, NULL, false,
+               now() - (%(events)s - n) * interval '10 seconds',
+               now() - (%(events)s - n) * interval '10 seconds', false, o, NULL, false,
                'evt_bench' || n, 'in_bench' || n, 'cus_bench' || o, 'sub_bench' || o,
                CASE WHEN n % 8 IN (1, 2, 5) THEN 'in_bench' || n END,
                CASE WHEN n % 8 IN (3, 6) THEN 'ch_bench' || n END, 2900, 'usd', 'active', NULL,
