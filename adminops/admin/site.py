@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
+
+from adminops import logins
 
 STRIPE_ITSELF = "https://api.stripe.com"
 
@@ -23,6 +27,15 @@ class BackOfficeSite(UnfoldAdminSite):
     site_title = gettext_lazy("Back office")
     site_header = gettext_lazy("Back office")
     index_title = gettext_lazy("Home")
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The page to log in, unless that was tried too often, here or at the members' door."""
+        wait = logins.wait_of(request) if request.method == "POST" else None
+        if wait is not None:
+            return logins.refuse(request, "adminops/login_limited.html", wait, {})
+        response: HttpResponse = super().login(request, extra_context)
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The first page, with what wants somebody."""

@@ -10,9 +10,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from adminops import logins
 from adminops.admin.mirror import MirrorAdmin
 from tests.adminops.pages import Page
-from tests.factories import EventPayloadFactory, OrganizationFactory, UserFactory
+from tests.factories import EventPayloadFactory, OrganizationFactory, StaffFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +55,31 @@ def test_the_login_page_is_as_strict(client: Client) -> None:
     response = client.get(reverse("admin:login"))
     assert response.status_code == 200
     assert Page(response).could_run() == []
+
+
+def test_too_many_tries_at_the_back_offices_door_are_stopped_as_at_the_members() -> None:
+    user = StaffFactory(username="ann")
+    user.set_password("quiet-river-7")
+    user.save()
+    url = reverse("admin:login")
+    for number in range(10):
+        door = url if number % 2 else reverse("login")
+        assert Client().post(door, {"username": "ann", "password": "no"}).status_code == 200
+    stopped = Client().post(url, {"username": "ANN", "password": "quiet-river-7"})
+    assert stopped.status_code == 429
+    assert int(stopped.headers["Retry-After"]) > 0
+    page = Page(stopped)
+    assert "That was tried too often. Try again in" in page.text
+    assert page.could_run() == []
+    assert url in page.links
+    assert Client().get(url).status_code == 200
+
+
+def test_an_address_that_tries_many_names_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "PER_ADDRESS", "5/h")
+    url = reverse("admin:login")
+    answers = [Client().post(url, {"username": f"guess{n}", "password": "no"}).status_code for n in range(6)]
+    assert answers == [200] * 5 + [429]
 
 
 def test_alpine_is_the_build_that_evaluates_nothing() -> None:
