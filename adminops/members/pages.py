@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -21,12 +22,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from adminops import limits
 from billing import mirror
-from billing.errors import BillingError
+from billing.errors import BillingError, StripeBusy, StripeUnreachable
 from billing.money import format_money
-from billing.operations.owner_pages import card_page, payment_page
+from billing.operations.owner_pages import MemberRefused, card_page, payment_page
+from billing.stripe_api import StripeObject
 from organizations.access.decision import Access
 from organizations.access.reading import accesses_of
 from organizations.models import Membership, Organization
+
+log = logging.getLogger(__name__)
 
 # How often an owner may ask Stripe for a page.
 RATE = "10/m"
@@ -39,19 +43,12 @@ class Place:
     access: Access
     owners: tuple[str, ...]
     """Who could pay, where this member cannot."""
+    due: str
+    """What is open, as far as the mirror knows: "NW-0018, $232.00"; empty where nothing is, or who cannot pay."""
 
     @property
     def organization(self) -> Organization:
         return self.access.organization
-
-    @property
-    def due(self) -> str:
-        """What is open, as far as the mirror knows: "NW-0018, $232.00"; empty where nothing is."""
-        customer_id = self.organization.stripe_customer_id
-        invoices = mirror.open_invoices_of(customer_id) if customer_id else []
-        return " · ".join(
-            f"{invoice.get('number') or invoice['id']}, {_left(invoice)}" for invoice in reversed(invoices)
-        )
 
 
 @never_cache
@@ -61,7 +58,11 @@ def home(request: HttpRequest) -> HttpResponse:
     """The member's organizations, each with whether they have access, and why not."""
     accesses = accesses_of(request.user)
     owners = _owners([access for access in accesses if access.asks_an_owner])
-    places = [Place(access, owners.get(access.organization.pk, ())) for access in accesses]
+    due = _due([access for access in accesses if access.owner_can_pay])
+    places = [
+        Place(access, owners.get(access.organization.pk, ()), due.get(access.organization.pk, ""))
+        for access in accesses
+    ]
     return TemplateResponse(request, "members/home.html", {"places": places})
 
 
@@ -115,9 +116,20 @@ def _to_stripe(
     try:
         url = page(access.organization, cast(User, request.user))
     except BillingError as error:
-        messages.error(request, str(error))
+        log.warning("An owner of organization %s got no page of Stripe's: %s", access.organization.pk, error)
+        messages.error(request, _in_members_words(error))
         return redirect("members")
     return TemplateResponse(request, "members/on_the_way.html", {"url": url, "place": access.organization})
+
+
+def _in_members_words(error: BillingError) -> str:
+    """Why there is no page. What is written for staff, and may name them and their reasons, is not told here."""
+    if isinstance(error, MemberRefused | StripeUnreachable | StripeBusy):
+        return str(error)
+    return _(
+        "We cannot lead you to Stripe's page just now. Nothing was changed. Try again in a minute; if it stays so,"
+        " please write to us."
+    )
 
 
 def _owners(accesses: list[Access]) -> dict[int, tuple[str, ...]]:
@@ -135,5 +147,20 @@ def _owners(accesses: list[Access]) -> dict[int, tuple[str, ...]]:
     return owners
 
 
-def _left(invoice: dict[str, object]) -> str:
-    return format_money(cast(int, invoice.get("amount_remaining") or 0), str(invoice.get("currency") or ""))
+def _due(accesses: list[Access]) -> dict[int, str]:
+    """What is open of these organizations, by its key; nothing is asked where there are none."""
+    customers = {access.organization.stripe_customer_id: access.organization.pk for access in accesses}
+    ids = [customer for customer in customers if customer]
+    found = mirror.open_invoices_of_many(ids) if ids else {}
+    return {
+        customers[customer]: " · ".join(
+            f"{invoice.get('number') or invoice['id']}, {_left(invoice)}"
+            for invoice in reversed(invoices)
+            if invoice.get("amount_remaining")
+        )
+        for customer, invoices in found.items()
+    }
+
+
+def _left(invoice: StripeObject) -> str:
+    return format_money(invoice["amount_remaining"], invoice["currency"])

@@ -31,14 +31,18 @@ from organizations.models import Membership, Organization
 PAYMENT_PAGE = "member.payment_page"
 
 
+class MemberRefused(OperationRefused):
+    """A refusal whose sentence is written for a member. Others may name a colleague, and why they did something."""
+
+
 def payment_page(organization: Organization, owner: User) -> str:
     """The address of Stripe's page where the oldest open invoice is paid, as Stripe has it now.
 
-    Raises OperationRefused where nothing is open, StripeError where Stripe cannot be asked.
+    Raises MemberRefused where nothing is open, StripeError where Stripe cannot be asked.
     """
     customer_id = organization.stripe_customer_id
     if not customer_id:
-        raise OperationRefused(_("We have no invoices of this organization at Stripe. Please write to us."))
+        raise MemberRefused(_("We have no invoices of this organization at Stripe. Please write to us."))
     pages = stripe_api.list_pages("/v1/invoices", {"customer": customer_id, "status": "open"})
     due = [
         invoice
@@ -49,7 +53,7 @@ def payment_page(organization: Organization, owner: User) -> str:
     if not due:
         # Paid a moment ago, perhaps, and we have not heard of it.
         request_sync(customer_id)
-        raise OperationRefused(
+        raise MemberRefused(
             _(
                 "No invoice is open any more. If you have just paid, access opens by itself within a minute;"
                 " otherwise please write to us."
@@ -79,7 +83,7 @@ def payment_page(organization: Organization, owner: User) -> str:
 def card_page(organization: Organization, owner: User, *, return_url: str) -> str:
     """The address of Stripe's page where cards are kept; it leads back to `return_url`, and lets in whoever has it.
 
-    Raises OperationRefused and StripeError where there is none; nothing was changed then.
+    Raises MemberRefused, OperationRefused and StripeError where there is none; nothing was changed then.
     """
     choices = CardChoices(return_url=return_url)
     _preview, agreement = agree(UPDATE_CARD, organization, choices)
@@ -88,7 +92,9 @@ def card_page(organization: Organization, owner: User, *, return_url: str) -> st
     if event.state == SubscriptionEvent.State.DONE:
         for answer in performed.answers:
             return str(answer["url"])
-    raise OperationRefused(event.message or UPDATE_CARD.while_pending(event))
+    if event.state == SubscriptionEvent.State.PENDING:
+        raise MemberRefused(UPDATE_CARD.while_pending(event))
+    raise OperationRefused(event.message or "")
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,10 @@ class UpdateCard(CreatePortalSession):
     type = "update_card"
     label = gettext_lazy("Page to update the card")
     choices_class: ClassVar[builtins.type[Choices]] = CardChoices
+
+    def lock_key(self, subject: Organization, choices: Choices) -> str:
+        """One of its own, so that an owner and staff are not in each other's way."""
+        return f"owner-portal:{subject.stripe_customer_id}"
 
     def permits(self, actor: User, subject: Organization) -> bool:
         """An owner of this organization; no permission of staff's is asked for, or enough."""
@@ -131,7 +141,7 @@ class UpdateCard(CreatePortalSession):
             after={"session": answers[0]["id"]},
         )
 
-    def told(self, event: SubscriptionEvent) -> Told:
+    def retell(self, event: SubscriptionEvent) -> Told:
         """That the owner went there."""
         return Told(_("opened Stripe's page to update the card"))
 

@@ -134,7 +134,7 @@ _MEMBERSHIPS: dict[str, Reason] = {
     Membership.Status.REMOVED: Reason.MEMBER_REMOVED,
 }
 LETS_IN = frozenset({Reason.OPEN, Reason.PAST_DUE})
-# What a payment mends, or a card.
+# What a payment mends, or a card. Whether there is anything to pay is for the invoices to say.
 _FOR_NON_PAYMENT = frozenset(
     {
         Reason.HOLD_NON_PAYMENT,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from billing.models import OperationStep, SubscriptionEvent
@@ -19,6 +20,7 @@ from tests.factories import (
     HoldFactory,
     MembershipFactory,
     OrganizationFactory,
+    SubscriptionEventFactory,
     UserFactory,
 )
 from tests.stripe_world import make_customer, make_organization, read
@@ -116,6 +118,12 @@ def test_too_many_tries_for_one_name_are_stopped() -> None:
     assert client.post("/login/", {"username": "bob", "password": "no"}).status_code == 200
 
 
+def test_one_name_written_otherwise_is_still_one_name() -> None:
+    for name in ("ann", "ANN", " ann", "ａnn", "aｎn", "anｎ", "ａｎｎ", "𝐚nn", "a𝐧n", "𝐚𝐧𝐧"):
+        assert Client().post("/login/", {"username": name, "password": "no"}).status_code == 200
+    assert Client().post("/login/", {"username": "aｎ𝐧", "password": "no"}).status_code == 429
+
+
 @pytest.mark.parametrize("hostile", ["a\0b", "x" * 10_000, "' OR 1=1", "<script>", "\ud83e"])
 def test_hostile_names_do_not_log_in(hostile: str) -> None:
     name = hostile.encode("utf-8", "surrogatepass")
@@ -154,13 +162,13 @@ def test_a_locked_out_member_reads_why_and_whom_to_ask() -> None:
 
 def test_the_page_needs_few_queries_however_many_organizations(django_assert_num_queries: Any) -> None:
     user = UserFactory()
-    for _each in range(5):
+    for role in 5 * (Role.MEMBER, Role.OWNER):
         organization = OrganizationFactory(subscription_status="unpaid")
         MembershipFactory(organization=organization, role=Role.OWNER)
-        MembershipFactory(organization=organization, user=user)
+        MembershipFactory(organization=organization, user=user, role=role)
     client = Client()
     client.force_login(user)
-    with django_assert_num_queries(5):  # session, user, memberships, holds, owners
+    with django_assert_num_queries(6):  # session, user, memberships, holds, owners, open invoices
         client.get("/")
 
 
@@ -270,6 +278,52 @@ def test_an_unclear_answer_says_that_there_is_no_link(sandbox: Sandbox, unpaid: 
     sandbox.control("POST", "faults", {"kind": "error_500_after", "method": "POST", "path": SESSIONS})
     client.post(f"/{unpaid.pk}/card/")
     assert "there is no link to show" in Page(client.get("/")).text
+
+
+def test_what_staff_do_and_why_is_not_told_to_an_owner(sandbox: Sandbox, unpaid: Organization) -> None:
+    SubscriptionEventFactory(
+        organization=unpaid,
+        source="staff",
+        type="create_portal_session",
+        state="pending",
+        stripe_event_id=None,
+        actor_label="carol.secret",
+        reason="They are probably insolvent.",
+        lock_key=f"portal:{unpaid.stripe_customer_id}",
+        next_attempt_at=timezone.now(),
+    )
+    assert "/p/session/" in stripe_link(member_of(unpaid, role=Role.OWNER).post(f"/{unpaid.pk}/card/"))
+
+
+def test_two_owners_at_once_learn_nothing_of_each_other(sandbox: Sandbox, unpaid: Organization) -> None:
+    sandbox.control("POST", "faults", {"kind": "error_500_after", "method": "POST", "path": SESSIONS})
+    member_of(unpaid, role=Role.OWNER, user__username="erin.secret").post(f"/{unpaid.pk}/card/")
+    client = member_of(unpaid, role=Role.OWNER)
+    client.post(f"/{unpaid.pk}/card/")
+    text = Page(client.get("/")).text
+    assert "We cannot lead you to Stripe's page just now. Nothing was changed. Try again in a minute" in text
+    assert "erin" not in text
+
+
+def test_what_is_wrong_with_our_key_or_customer_is_not_an_owners_business(
+    sandbox: Sandbox, unpaid: Organization
+) -> None:
+    fault = {"kind": "error_400", "method": "POST", "path": SESSIONS}
+    sandbox.control("POST", "faults", fault)
+    client = member_of(unpaid, role=Role.OWNER)
+    client.post(f"/{unpaid.pk}/card/")
+    text = Page(client.get("/")).text
+    assert "We cannot lead you to Stripe's page just now." in text
+    assert "onfiguration" not in text
+
+
+def test_a_trial_that_ended_without_a_card_offers_the_card_and_no_payment() -> None:
+    organization = OrganizationFactory(subscription_status="paused")
+    page = Page(member_of(organization, role=Role.OWNER).get("/"))
+    assert "its trial ended without a card. An owner can add one." in page.text
+    assert "Update the card" in page.text
+    assert "Pay the open invoice" not in page.text
+    assert "It leads to Stripe, who takes our payments." in page.text
 
 
 def test_who_has_just_paid_is_told_to_wait(sandbox: Sandbox, unpaid: Organization) -> None:
