@@ -50,6 +50,14 @@ KINDS: dict[str, Kind] = {
         Alert.Severity.TODAY,
         gettext_lazy("Tell the customer, and refund again or credit their balance."),
     ),
+    "event_parked": Kind(
+        gettext_lazy("Webhook given up"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Open the event, see why it failed, mend that, and process it again. Until then this customer's page may be"
+            " behind; the customer's other events go on."
+        ),
+    ),
     "given_back_too_much": Kind(
         gettext_lazy("More given back than was paid"),
         Alert.Severity.TODAY,

@@ -18,6 +18,8 @@ from django.db import connection
 
 # The name of everything a customer has at Stripe, among the objects of a request.
 EVERYTHING = "*"
+# What asks for no reading: only that an organization's columns be told anew from what the mirror has.
+PROJECTION = "="
 
 SYNC_QUEUE = "sync"
 SYNC_TASK = "billing.tasks.sync_customer"
@@ -28,6 +30,8 @@ LEASE_SECONDS = 90
 QUEUED_SECONDS = 30
 
 BACKOFF_SECONDS = (60, 5 * 60, 30 * 60, 2 * 3600, 8 * 3600, 24 * 3600)
+# So many failures in a row, which takes three days and a half, and an object is given up until it is asked for anew.
+TRIES = 9
 
 # Used alone by `request_sync`, and inside the one statement that stores a webhook (billing/ledger.py). It expects
 # a relation `asked(customer_id text, object_ids text[])` and yields the customers for whom a job must be queued.
@@ -70,6 +74,22 @@ def request_sync(customer_id: str, object_ids: Iterable[str] = (EVERYTHING,)) ->
             {QUEUE_SQL}
             """,
             [customer_id, list(object_ids) or [EVERYTHING]],
+        )
+
+
+def request_sync_of_many(customer_ids: Iterable[str], object_id: str) -> None:
+    """Ask the same of many customers, by one statement; `object_id` is `PROJECTION` or `EVERYTHING`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH asked AS (
+                SELECT DISTINCT id AS customer_id, ARRAY[%s]::text[] AS object_ids
+                FROM unnest(%s::text[]) AS id ORDER BY id
+            ),
+            upserted AS ({UPSERT_SQL})
+            {QUEUE_SQL}
+            """,  # noqa: S608  (constants)
+            [object_id, list(customer_ids)],
         )
 
 

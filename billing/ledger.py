@@ -123,7 +123,9 @@ def record_stripe_event(event: StripeEvent, *, recovered: bool = False, settled:
         state = SubscriptionEvent.State.IGNORED
     else:
         state = SubscriptionEvent.State.DONE if settled else SubscriptionEvent.State.PENDING
-    values = asdict(event) | {"state": state.value, "recovered": recovered, "objects": list(event.objects)}
+    # Of a type that nobody handles it is not known what is to be read; a later handler may say it, once.
+    objects = list(event.objects) if event.handled else None
+    values = asdict(event) | {"state": state.value, "recovered": recovered, "objects": objects}
     with connection.cursor() as cursor:
         cursor.execute(_INSERT_SQL, values)
         return cursor.fetchone() is not None

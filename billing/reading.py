@@ -26,7 +26,9 @@ def read_object(
     Raises ObjectMissing where Stripe knows no such object, StripeError otherwise.
     """
     before_each_call()
-    is_customer = object_id == customer_id and not is_charge(object_id)
+    if kind := kind_of_catalogue(customer_id):
+        return [stripe_api.retrieve_of_catalogue(kind, object_id)]
+    is_customer = object_id == customer_id and not is_ownerless(object_id)
     found = stripe_api.retrieve_customer(object_id) if is_customer else stripe_api.retrieve(object_id)
     card = (found.get("invoice_settings") or {}).get("default_payment_method")
     if isinstance(card, str) and not mirror.knows_payment_method(card):
@@ -50,6 +52,10 @@ def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_
         before_each_call()
         return stripe_api.retrieve(object_id)
 
+    def sold(product_id: str) -> StripeObject:
+        before_each_call()
+        return stripe_api.retrieve_of_catalogue("product", product_id)
+
     before_each_call()
     customer = stripe_api.retrieve_customer(customer_id)
     found = [customer]
@@ -58,7 +64,7 @@ def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_
     subscriptions = listed("/v1/subscriptions", customer=customer_id, status="all")
     # A list expands less deeply than a subscription read alone: tiers and products do not come along.
     found += [retrieved(each["id"]) if _lacks_tiers(each) else each for each in subscriptions]
-    found += [retrieved(product) for product in sorted(mirror.products_named_in(subscriptions))]
+    found += [sold(product) for product in sorted(mirror.products_named_in(subscriptions))]
     found += listed("/v1/payment_intents", customer=customer_id)
     charges = listed("/v1/charges", customer=customer_id)
     found += charges
@@ -72,9 +78,20 @@ def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_
     return found + listed("/v1/invoices", customer=customer_id)
 
 
-def is_charge(key: str) -> bool:
-    """Whether a row of the inbox is of a charge whose customer is not known yet, instead of a customer."""
-    return key.startswith(("ch_", "py_"))
+def is_ownerless(key: str) -> bool:
+    """Whether a row of the inbox is of a charge or an invoice whose customer is not known yet."""
+    return key.startswith(("ch_", "py_", "in_"))
+
+
+def catalogue_key(kind: str, stripe_id: str) -> str:
+    """The row of the inbox of a product or a price, which are nobody's and everybody's."""
+    return f"{kind}/{stripe_id}"
+
+
+def kind_of_catalogue(key: str) -> str | None:
+    """ "product" or "price" where a row of the inbox is of one, instead of a customer."""
+    kind, separator, _id = key.partition("/")
+    return kind if separator and kind in stripe_api.CATALOGUE else None
 
 
 def _lacks_tiers(subscription: StripeObject) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
+from urllib.parse import quote
 
 import requests
 import stripe
@@ -71,7 +72,10 @@ EXPANSIONS: dict[str, tuple[str, ...]] = {
         "schedule",
     ),
     "/v1/invoices": ("payments",),
+    "/v1/prices": ("tiers",),
 }
+# What is sold, by Stripe's word for it. Accounts may give it ids of their own, so no prefix tells it.
+CATALOGUE = {"product": "/v1/products", "price": "/v1/prices"}
 
 
 def configuration_problem() -> str | None:
@@ -119,6 +123,12 @@ def retrieve(stripe_id: str) -> StripeObject:
     if path is None:
         raise ObjectMissing(_("This is not an id of an object that we read."), stripe_id)
     return call("GET", path, expand=EXPANSIONS.get(path.rsplit("/", 1)[0], ()))
+
+
+def retrieve_of_catalogue(kind: str, stripe_id: str) -> StripeObject:
+    """The present state of a product or a price, whatever its id looks like. Raises ObjectMissing and StripeError."""
+    base = CATALOGUE[kind]
+    return call("GET", f"{base}/{quote(stripe_id, safe='')}", expand=EXPANSIONS.get(base, ()))
 
 
 def list_pages(

@@ -14,7 +14,8 @@ from typing import Any
 
 from billing import mirror
 from billing.ledger import StripeEvent
-from billing.stripe_api import path_of
+from billing.reading import catalogue_key
+from billing.stripe_api import CATALOGUE, path_of
 
 type Json = dict[str, Any]
 type Describe = Callable[[Json, Json], Json]
@@ -77,6 +78,30 @@ def describe_credit_note(item: Json, previous: Json) -> Json:
         "status": item.get("status"),
         "previous_status": previous.get("status"),
     }
+
+
+def describe_discount(item: Json, previous: Json) -> Json:
+    """A discount: on which subscription, or on the customer. It is read as part of that."""
+    return {
+        "stripe_subscription_id": _id(item.get("subscription")),
+        "stripe_invoice_id": _id(item.get("invoice")),
+    }
+
+
+def describe_invoice_payment(item: Json, previous: Json) -> Json:
+    """A payment of an invoice: how much of which. It is read as part of its invoice."""
+    return {
+        "stripe_invoice_id": _id(item.get("invoice")),
+        "amount": item.get("amount_paid"),
+        "currency": item.get("currency"),
+        "status": item.get("status"),
+        "previous_status": previous.get("status"),
+    }
+
+
+def describe_catalogue(item: Json, previous: Json) -> Json:
+    """A product or a price: nothing but which; it is nobody's, and read under a lease of its own."""
+    return {}
 
 
 def describe_charge(item: Json, previous: Json) -> Json:
@@ -157,6 +182,24 @@ _FAMILIES: dict[Describe, tuple[str, ...]] = {
         "invoice.marked_uncollectible",
         "invoice.sent",
         "invoice.upcoming",
+        "invoice.deleted",
+        "invoice.overpaid",
+        "invoice.payment_attempt_required",
+        "invoice.will_be_due",
+    ),
+    describe_invoice_payment: ("invoice_payment.paid",),
+    describe_discount: (
+        "customer.discount.created",
+        "customer.discount.updated",
+        "customer.discount.deleted",
+    ),
+    describe_catalogue: (
+        "product.created",
+        "product.updated",
+        "product.deleted",
+        "price.created",
+        "price.updated",
+        "price.deleted",
     ),
     describe_credit_note: ("credit_note.created", "credit_note.updated", "credit_note.voided"),
     describe_payment: (
@@ -164,6 +207,9 @@ _FAMILIES: dict[Describe, tuple[str, ...]] = {
         "payment_intent.succeeded",
         "payment_intent.payment_failed",
         "payment_intent.requires_action",
+        "payment_intent.processing",
+        "payment_intent.partially_funded",
+        "payment_intent.amount_capturable_updated",
         "payment_intent.canceled",
     ),
     describe_charge: (
@@ -203,10 +249,12 @@ def interpret(event: Json, body: str) -> StripeEvent:
     columns: Json = {"stripe_customer_id": _id(item.get("customer"))}
     if describe is not None:
         columns |= describe(item, previous)
-    charge_id = columns.get("stripe_charge_id")
-    if columns["stripe_customer_id"] is None and charge_id:
-        # Refunds and disputes name a charge and no customer; what we know of the charge tells.
-        columns["stripe_customer_id"] = mirror.customer_of_charge(charge_id)
+    unowned = columns.get("stripe_charge_id") or columns.get("stripe_invoice_id")
+    if columns["stripe_customer_id"] is None and unowned:
+        # Refunds and disputes name a charge and no customer, payments of invoices an invoice; what we know of it tells.
+        columns["stripe_customer_id"] = mirror.customer_of(unowned)
+    if describe is describe_catalogue:
+        unowned = catalogue_key(item["object"], item["id"])
     return StripeEvent(
         stripe_event_id=event["id"],
         type=event["type"],
@@ -214,8 +262,8 @@ def interpret(event: Json, body: str) -> StripeEvent:
         livemode=event.get("livemode"),
         body=_without_secrets(event, body),
         handled=describe is not None,
-        sync_key=columns["stripe_customer_id"] or charge_id,
-        objects=_to_read(item, columns),
+        sync_key=columns["stripe_customer_id"] or unowned,
+        objects=_to_read(item, columns) if describe else (),
         stripe_object_id=item.get("id"),
         stripe_request_id=request.get("id"),
         idempotency_key=request.get("idempotency_key"),
@@ -244,9 +292,10 @@ def _to_read(item: Json, columns: Json) -> list[str]:
         columns.get("stripe_charge_id"),
         columns.get("stripe_invoice_id"),
     ]
-    is_customer = item.get("object") == "customer"
-    return [
-        id_
-        for id_ in dict.fromkeys(related)
-        if isinstance(id_, str) and (path_of(id_) or (is_customer and id_ == item["id"]))
-    ]
+    kind = item.get("object")
+    # Accounts may give these ids of their own, which tell nothing.
+    told: set[Any] = {item["id"]} if kind == "customer" or kind in CATALOGUE else set()
+    if kind == "discount" and not columns.get("stripe_subscription_id"):
+        related.append(columns["stripe_customer_id"])
+        told.add(columns["stripe_customer_id"])
+    return [id_ for id_ in dict.fromkeys(related) if isinstance(id_, str) and (id_ in told or path_of(id_))]

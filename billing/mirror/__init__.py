@@ -21,7 +21,6 @@ from billing.mirror.payments import (
     charges_of_invoices,
     charges_with_refunds,
     count_invoices_of,
-    customer_of_charge,
     disputes_of,
     disputes_of_charges,
     disputes_to_answer,
@@ -41,10 +40,11 @@ from billing.mirror.payments import (
     unpaid_invoices_of,
 )
 from billing.mirror.tables import MIRRORED_MODELS, customer_of, has_field, known
-from billing.mirror.writing import upsert
+from billing.mirror.writing import buyers_of, forget, renew_catalogue, upsert
 
 __all__ = [
     "MIRRORED_MODELS",
+    "buyers_of",
     "charges_by_invoice",
     "charges_of",
     "charges_of_invoices",
@@ -52,10 +52,10 @@ __all__ = [
     "count_invoices_of",
     "customer",
     "customer_of",
-    "customer_of_charge",
     "disputes_of",
     "disputes_of_charges",
     "disputes_to_answer",
+    "forget",
     "forget_detached",
     "has_field",
     "has_paid_invoice",
@@ -74,6 +74,7 @@ __all__ = [
     "products_named_in",
     "refunds_of",
     "refunds_of_charges",
+    "renew_catalogue",
     "revenue_of",
     "subscription",
     "subscriptions_of",

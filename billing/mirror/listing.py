@@ -136,9 +136,12 @@ def _bare_price(price: StripeObject) -> StripeObject:
     return {**bare, "product": id_of(price.get("product"))}
 
 
-def write_listed(objects: list[StripeObject]) -> None:
-    """Write objects of lists, whose subscriptions name prices and products that the mirror has from the catalogue."""
-    upsert(_with_catalogue(objects))
+def write_listed(objects: list[StripeObject]) -> set[tuple[str, str]]:
+    """Write objects of lists, whose subscriptions name prices and products that the mirror has from the catalogue.
+
+    Returns what of the catalogue itself is otherwise here, and is to be read again.
+    """
+    return upsert(_with_catalogue(objects))
 
 
 def _with_catalogue(objects: list[StripeObject]) -> list[StripeObject]:
@@ -185,7 +188,9 @@ def unseen(since: datetime.datetime, limit: int) -> list[StripeObject]:
     """
     found: list[StripeObject] = []
     for model in (Customer, Subscription):
-        rows = model.objects.filter(djstripe_updated__lt=since).exclude(stripe_data__contains={"deleted": True})
+        rows = model.objects.filter(djstripe_updated__lt=since).exclude(
+            stripe_data__contains={"deleted": True}
+        )
         rows = rows.filter(stripe_data__test_clock=None) | rows.exclude(stripe_data__has_key="test_clock")
         found += rows.order_by("id").values_list("stripe_data", flat=True)[: limit - len(found)]
     return found

@@ -11,21 +11,27 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import models
-from djstripe.models import Customer, Price, Product
+from djstripe.models import Customer, Invoice, Price, Product, Subscription
 from djstripe.models.base import StripeModel
 
 from billing.mirror.tables import MIRRORED_MODELS, MODEL_OF, id_of
 from billing.stripe_api import StripeObject
 
-# Shared by all customers, so written only when they changed: two syncs at once shall not wait for each other.
-_CATALOGUE = (Product, Price)
+# Shared by all customers, so no customer's lease guards them.
+_CATALOGUE: tuple[type[StripeModel], ...] = (Product, Price)
+
+type OfCatalogue = tuple[str, str]
+"""Stripe's word for a kind of the catalogue, and an id."""
 
 
-def upsert(objects: Iterable[StripeObject]) -> None:
+def upsert(objects: Iterable[StripeObject], *, rules_catalogue: bool = False) -> set[OfCatalogue]:
     """Write objects, and the objects expanded inside them, into the mirror. Kinds it does not hold are passed over.
 
-    Runs inside the caller's transaction.
+    A product or a price that came along with something else may be older than what we have, so it is written only where
+    we have none, unless the caller has the lease of the catalogue's row (`rules_catalogue`). Returns those that are
+    otherwise here: they are to be read again. Runs inside the caller's transaction.
     """
+    otherwise: set[OfCatalogue] = set()
     batch: dict[type[StripeModel], dict[str, StripeObject]] = {model: {} for model in MIRRORED_MODELS}
     for item in objects:
         for found in _with_nested(item):
@@ -34,12 +40,61 @@ def upsert(objects: Iterable[StripeObject]) -> None:
     for model in MIRRORED_MODELS:
         deleted = [data for data in batch[model].values() if data.get("deleted")]
         present = [data for data in batch[model].values() if not data.get("deleted")]
-        if model in _CATALOGUE:
-            present = _changed(model, present)
+        if model in _CATALOGUE and not rules_catalogue:
+            otherwise |= {(data["object"], data["id"]) for data in _write_unknown(model, present)}
+            present = []
         if present:
             _write(model, present)
         for data in deleted:
             _mark_deleted(model, data)
+    return otherwise
+
+
+def forget(object_ids: Iterable[str]) -> None:
+    """What Stripe has no more: a deleted draft is gone here too; what was sold stays, and says that it is deleted.
+
+    Runs inside the caller's transaction.
+    """
+    ids = list(object_ids)
+    Invoice.objects.filter(id__in=ids, stripe_data__status="draft").delete()
+    for model in _CATALOGUE:
+        for known in model.objects.filter(id__in=ids).values_list("stripe_data", flat=True):
+            _mark_deleted(model, known)
+
+
+def renew_catalogue(customer_id: str) -> None:
+    """Have a customer's subscriptions say of what they sell what the catalogue says now.
+
+    Whoever calls holds the customer's lease. Runs inside the caller's transaction.
+    """
+    rows = list(Subscription.objects.filter(customer_id=customer_id).only("id", "stripe_data"))
+    items = [item for row in rows for item in (row.stripe_data.get("items") or {}).get("data", [])]
+    prices = _documents(Price, (item["price"]["id"] for item in items))
+    products = _documents(Product, filter(None, (id_of(item["price"].get("product")) for item in items)))
+    for item in items:
+        price, product = item["price"], item["price"].get("product")
+        now = prices.get(price["id"], {})
+        item["price"] = {
+            **price,
+            **{name: now[name] for name in price.keys() & now.keys()},
+            "product": product,
+        }
+        if isinstance(product, dict):
+            item["price"]["product"] = products.get(product["id"], product)
+    Subscription.objects.bulk_update(rows, ["stripe_data"])
+
+
+def buyers_of(kind: str, stripe_id: str) -> list[str]:
+    """The ids of the customers who have, or had, a subscription to this product or price."""
+    column = "items__price__id" if kind == "price" else "items__price__product__id"
+    rows = Subscription.objects.filter(**{column: stripe_id}).order_by()
+    return list(rows.values_list("customer_id", flat=True).distinct())
+
+
+def _documents(model: type[StripeModel], ids: Iterable[str]) -> dict[str, StripeObject]:
+    """What was read of these; stubs are left out."""
+    rows = model.objects.filter(id__in=set(ids)).exclude(created=None)
+    return dict(rows.values_list("id", "stripe_data"))
 
 
 def _with_nested(data: StripeObject) -> Iterator[StripeObject]:
@@ -115,14 +170,29 @@ def _blank(field: models.Field[Any, Any]) -> Any:
     return False if isinstance(field, models.BooleanField) else 0
 
 
-def _changed(model: type[StripeModel], objects: list[StripeObject]) -> list[StripeObject]:
-    known = dict(
-        model.objects.filter(id__in=[data["id"] for data in objects]).values_list("id", "stripe_data")
-    )
-    return [data for data in objects if known.get(data["id"]) != data]
+def _write_unknown(model: type[StripeModel], objects: list[StripeObject]) -> list[StripeObject]:
+    """Write those that we have not read yet; returns those that we have otherwise."""
+    known = _documents(model, (data["id"] for data in objects))
+    missing = [data for data in objects if data["id"] not in known]
+    if missing:
+        _write(model, missing, only_new=True)
+        # What was but a stub is ours to fill; whoever was faster may have written something newer.
+        ids = {data["id"] for data in missing}
+        stubs = model.objects.select_for_update().filter(id__in=ids, created=None).order_by("id")
+        ours = set(stubs.values_list("id", flat=True))
+        if ours:
+            _write(model, [data for data in missing if data["id"] in ours])
+        known |= _documents(model, ids - ours)
+    return [data for data in objects if data["id"] in known and _contradicts(known[data["id"]], data)]
 
 
-def _write(model: type[StripeModel], objects: list[StripeObject]) -> None:
+def _contradicts(known: StripeObject, data: StripeObject) -> bool:
+    """Whether we have something else; what was expanded less deeply this time says nothing about it."""
+    return any(name not in known or known[name] != value for name, value in data.items())
+
+
+def _write(model: type[StripeModel], objects: list[StripeObject], *, only_new: bool = False) -> None:
+    """Write rows whole, or only those that are not there yet."""
     fields = _stripe_fields(model)
     present = {
         field: _present_references(field, objects) for field in fields if isinstance(field, models.ForeignKey)
@@ -149,7 +219,10 @@ def _write(model: type[StripeModel], objects: list[StripeObject]) -> None:
             "djstripe_owner_account",
         }
     ]
-    model.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=updated)
+    if only_new:
+        model.objects.bulk_create(rows, ignore_conflicts=True)
+    else:
+        model.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=updated)
 
 
 def _present_references(

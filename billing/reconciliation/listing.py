@@ -32,7 +32,7 @@ from billing.errors import (
 from billing.inbox import request_sync
 from billing.mirror import listing as mirrored
 from billing.models import OrganizationCheck, ReconciliationRun, ReconciliationSlice
-from billing.reading import read_everything
+from billing.reading import catalogue_key, read_everything
 from billing.reconciliation import recording
 from billing.reconciliation.checks import invoice_changed
 from billing.stripe_api import StripeObject
@@ -210,7 +210,7 @@ def write_page(run: ReconciliationRun, rows: Sequence[StripeObject], begun: date
     held = _held_by_others({owner for owner in owners.values() if owner}, begun)
     changed = mirrored.differing(objects)
     free = [(before, after) for before, after in changed if owners[after["id"]] not in held]
-    mirrored.write_listed([after for _before, after in free])
+    otherwise = mirrored.write_listed([after for _before, after in free])
     mirrored.mark_seen(each for each in objects if owners[each["id"]] not in held)
     for _before, after in changed:
         owner = owners[after["id"]]
@@ -220,6 +220,8 @@ def write_page(run: ReconciliationRun, rows: Sequence[StripeObject], begun: date
     if touched:
         OrganizationCheck.objects.filter(stripe_customer_id__in=touched).update(is_stale=True)
     _record_paid_invoices(run, free, owners)
+    for kind, stripe_id in sorted(otherwise):
+        request_sync(catalogue_key(kind, stripe_id), [stripe_id])
     return len(changed)
 
 

@@ -164,7 +164,7 @@ def test_an_event_whose_reading_fails_again_waits_with_the_new_failure(
     event = told(organization, world)
     looked = show("reprocess_event", event)
 
-    def break_off(*args: Any) -> None:
+    def break_off(*args: Any, **named: Any) -> None:
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patch:
