@@ -11,6 +11,7 @@ permission being personal. Without it those have no limit: a group's new name, o
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -64,33 +65,66 @@ def limit_of(user: User, currency: str, permission: str) -> Limit | None:
     )
 
 
-def refusal(user: User, amount: int, currency: str, permission: str, type_: str) -> str | None:
-    """Why this person may not give back `amount` minor units now, in a sentence; None where they may.
+class Allowance:
+    """What one person may give back today, counted down as refunds are planned. Asks the database once a currency."""
 
-    `type_` is the ledger's name of what is counted: this person's acts of the present day.
-    """
-    limit = limit_of(user, currency, permission)
-    if limit is None:
-        return None
-    if limit.per_refund == 0:
-        return _("Your role may not give back %(currency)s. Ask a colleague in finance.") % {
-            "currency": currency.upper()
-        }
-    if amount > limit.per_refund:
-        return _(
-            "%(amount)s is more than you may give back at once (%(limit)s). Ask a colleague in finance."
-        ) % {"amount": format_money(amount, currency), "limit": format_money(limit.per_refund, currency)}
-    given = _given_today(user, currency, type_)
-    if given + amount > limit.per_day:
-        return _(
-            "You gave back %(given)s today, and %(amount)s more would be over what you may in a day (%(limit)s)."
-            " Ask a colleague in finance."
-        ) % {
+    def __init__(self, user: User, permission: str, type_: str) -> None:
+        """`type_` is the ledger's name of what is counted: this person's acts of the present day."""
+        self._user, self._permission, self._type = user, permission, type_
+        self._limits: dict[str, Limit | None] = {}
+        self._given: dict[str, int] = {}
+        self._planned: Counter[str] = Counter()
+
+    def refusal(self, amount: int, currency: str) -> str | None:
+        """Why `amount` minor units more may not go back, in a sentence; None where they may."""
+        if currency not in self._limits:
+            self._limits[currency] = limit_of(self._user, currency, self._permission)
+        limit = self._limits[currency]
+        if limit is None:
+            return None
+        if limit.per_refund == 0:
+            return _("Your role may not give back %(currency)s. Ask a colleague in finance.") % {
+                "currency": currency.upper()
+            }
+        if amount > limit.per_refund:
+            return _(
+                "%(amount)s is more than you may give back at once (%(limit)s). Ask a colleague in finance."
+            ) % {"amount": format_money(amount, currency), "limit": format_money(limit.per_refund, currency)}
+        if currency not in self._given:
+            self._given[currency] = _given_today(self._user, currency, self._type)
+        given, planned = self._given[currency], self._planned[currency]
+        if given + planned + amount <= limit.per_day:
+            return None
+        told = {
             "given": format_money(given, currency),
+            "planned": format_money(planned, currency),
             "amount": format_money(amount, currency),
             "limit": format_money(limit.per_day, currency),
         }
-    return None
+        if planned:
+            return (
+                _(
+                    "You gave back %(given)s today, %(planned)s is planned before it, and %(amount)s more would be"
+                    " over what you may in a day (%(limit)s). Ask a colleague in finance."
+                )
+                % told
+            )
+        return (
+            _(
+                "You gave back %(given)s today, and %(amount)s more would be over what you may in a day (%(limit)s)."
+                " Ask a colleague in finance."
+            )
+            % told
+        )
+
+    def plan(self, amount: int, currency: str) -> None:
+        """Count `amount` among what goes back before the next."""
+        self._planned[currency] += amount
+
+
+def refusal(user: User, amount: int, currency: str, permission: str, type_: str) -> str | None:
+    """Why this person may not give back `amount` minor units now, in a sentence; None where they may."""
+    return Allowance(user, permission, type_).refusal(amount, currency)
 
 
 def hold_to_limit(user: User, amount: int, currency: str, permission: str, type_: str) -> None:

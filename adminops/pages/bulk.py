@@ -140,7 +140,7 @@ class BulkPage:
         """The page with what will happen to each."""
         if self.problem or form.errors:
             return self.show(form)
-        planned = jobs.plan(self.kind, self.keys, form.asked())
+        planned = jobs.plan(self.kind, self.keys, form.asked(), cast(Any, self.request.user))
         return self.show(
             form,
             plan=planned,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from django.contrib.auth.models import User
 from django.utils.translation import gettext as _
 
 from billing.bulk.cautions import Caution
@@ -102,6 +103,10 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     @abstractmethod
     def planned(self, selected: Selected[SubjectT], asked: dict[str, Any]) -> PlannedRow:
         """What would happen to this one. Raises OperationRefused with why it cannot be done to it."""
+
+    def limit(self, actor: User) -> Callable[[PlannedRow], None]:
+        """Given one planned row after another, raises NotPermitted for each beyond what this person may in all."""
+        return lambda _row: None
 
     def sums(self, figures: Counter[Figure]) -> list[str]:
         """What all rows come to together, in words; `figures` are theirs, added up."""

@@ -66,12 +66,18 @@ class Plan:
         return added
 
 
-def plan(kind: BulkKind[Any, Any, Any], keys: Sequence[str], asked: dict[str, Any]) -> Plan:
-    """What would happen to each of what was ticked, told from our own rows alone."""
+def plan(
+    kind: BulkKind[Any, Any, Any], keys: Sequence[str], asked: dict[str, Any], actor: User | None = None
+) -> Plan:
+    """What would happen to each of what was ticked, told from our own rows alone; with an `actor`, what they may."""
     made = Plan()
+    hold_to_limit = kind.limit(actor) if actor else None
     for selected in kind.selected(keys):
         try:
-            made.rows.append(kind.planned(selected, asked))
+            row = kind.planned(selected, asked)
+            if hold_to_limit:
+                hold_to_limit(row)
+            made.rows.append(row)
         except BillingError as refusal:
             made.refused.append((selected, str(refusal.message)))
     return made

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.utils.translation import gettext as _
 
-from billing import mirror
+from billing import authority, mirror
 from billing.bulk import cautions
 from billing.bulk.base import BulkKind, Figure, PlannedRow, Selected, with_held
-from billing.errors import OperationRefused
+from billing.errors import NotPermitted, OperationRefused
 from billing.money import format_money
 from billing.operations.refund_account import dispute_of
 from billing.operations.refund_preview import (
@@ -86,6 +87,18 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
             {Figure("back", currency): amount},
         )
 
+    def limit(self, actor: User) -> Callable[[PlannedRow], None]:
+        """What their role may give back at once, and in a day with what is planned before."""
+        allowance = authority.Allowance(actor, self.operation.permission, self.type)
+
+        def hold_to_limit(row: PlannedRow) -> None:
+            for back, amount in row.figures.items():
+                if why := allowance.refusal(amount, back.currency):
+                    raise NotPermitted(why)
+                allowance.plan(amount, back.currency)
+
+        return hold_to_limit
+
     def sums(self, figures: Counter[Figure]) -> list[str]:
         """What goes back in each currency."""
         return [
@@ -111,6 +124,8 @@ def _charge(invoice: StripeObject, paid: Sequence[StripeObject]) -> StripeObject
     """The one payment of an invoice by card. Raises OperationRefused where there is none, or more than one."""
     if invoice["status"] != "paid":
         raise OperationRefused(_("It is not paid, so nothing of it can go back."))
+    if invoice["total"] <= 0:
+        raise OperationRefused(_("Nothing was paid on it."))
     if not paid:
         raise OperationRefused(_("It was not paid by card. Refund it on its organization's page."))
     if len(paid) > 1:

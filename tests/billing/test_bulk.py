@@ -543,6 +543,39 @@ def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
     assert denied.reason == outcomes(job)[2][1]
 
 
+def test_what_is_beyond_a_persons_limits_is_told_before_counting_one_after_another(
+    sandbox: Sandbox, organizations: list[Organization], settings: Any
+) -> None:
+    kind = KINDS["refund_invoice"]
+    supporter = StaffFactory(permissions=[kind.operation.permission])
+    supporter.groups.add(GroupFactory(name="Support"))
+    keys = [str(key) for key in Invoice.objects.order_by("djstripe_id").values_list("djstripe_id", flat=True)]
+
+    def plan(per_refund: int, per_day: int) -> tuple[int, list[str]]:
+        settings.REFUND_LIMITS = {"Support": {"usd": [per_refund, per_day]}}
+        planned = jobs.plan(kind, keys, ASKED["refund_invoice"], supporter)
+        return len(planned.rows), [why for _selected, why in planned.refused]
+
+    assert plan(30_000, 50_000) == (
+        2,
+        [
+            "You gave back $0.00 today, $493.00 is planned before it, and $290.00 more would be over what you may"
+            " in a day ($500.00). Ask a colleague in finance."
+        ],
+    )
+    at_once = "is more than you may give back at once ($250.00). Ask a colleague in finance."
+    assert plan(25_000, 90_000) == (1, [f"$261.00 {at_once}", f"$290.00 {at_once}"])
+    assert plan(0, 0) == (0, ["Your role may not give back USD. Ask a colleague in finance."] * 3)
+
+
+def test_of_a_credit_invoice_nothing_was_paid(sandbox: Sandbox, organizations: list[Organization]) -> None:
+    invoice = Invoice.objects.order_by("djstripe_id").first()
+    assert invoice
+    Invoice.objects.filter(pk=invoice.pk).update(stripe_data={**invoice.stripe_data, "total": -5000})
+    planned = jobs.plan(KINDS["refund_invoice"], [str(invoice.pk)], ASKED["refund_invoice"])
+    assert [why for _selected, why in planned.refused] == ["Nothing was paid on it."]
+
+
 def test_many_customers_are_read_again_once_each(sandbox: Sandbox, organizations: list[Organization]) -> None:
     kind = KINDS["resync_organization"]
     planned = jobs.plan(kind, [str(each.pk) for each in organizations], {})
