@@ -59,6 +59,10 @@ TYPES: dict[str, str | Promise] = {
     "invoice.upcoming": gettext_lazy("Next invoice announced"),
     "invoice.updated": gettext_lazy("Invoice changed"),
     "invoice.voided": gettext_lazy("Invoice voided"),
+    "invoice.deleted": gettext_lazy("Draft of an invoice deleted"),
+    "invoice.overpaid": gettext_lazy("More paid than the invoice asks for"),
+    "invoice.payment_attempt_required": gettext_lazy("Payment of an invoice must be tried again"),
+    "invoice.will_be_due": gettext_lazy("Invoice soon due"),
     "invoice.marked_uncollectible": gettext_lazy("Invoice written off"),
     "invoice_payment.paid": gettext_lazy("Payment of an invoice recorded"),
     "invoiceitem.created": gettext_lazy("Put on the next invoice"),
@@ -82,6 +86,9 @@ TYPES: dict[str, str | Promise] = {
     "refund.failed": gettext_lazy("Refund failed"),
     "payment_intent.created": gettext_lazy("Payment begun"),
     "payment_intent.requires_action": gettext_lazy("Payment waits for the customer"),
+    "payment_intent.processing": gettext_lazy("Payment under way"),
+    "payment_intent.partially_funded": gettext_lazy("Payment partly received"),
+    "payment_intent.amount_capturable_updated": gettext_lazy("Payment ready to be captured"),
     "payment_intent.canceled": gettext_lazy("Payment abandoned"),
     "payment_intent.succeeded": gettext_lazy("Payment received"),
     "payment_intent.payment_failed": gettext_lazy("Payment failed"),
@@ -96,6 +103,12 @@ TYPES: dict[str, str | Promise] = {
     "payment_method.detached": gettext_lazy("Card removed"),
     "payment_method.updated": gettext_lazy("Card changed"),
     "payment_method.automatically_updated": gettext_lazy("Card renewed by its bank"),
+    "product.created": gettext_lazy("Product created"),
+    "product.updated": gettext_lazy("Product changed"),
+    "product.deleted": gettext_lazy("Product deleted"),
+    "price.created": gettext_lazy("Price created"),
+    "price.updated": gettext_lazy("Price changed"),
+    "price.deleted": gettext_lazy("Price deleted"),
 }
 
 _LATE = timedelta(minutes=10)
@@ -114,6 +127,8 @@ FAMILIES: dict[str, Promise] = {
     "refund.": gettext_lazy("Refunds"),
     "payment_intent.": gettext_lazy("Payment attempts"),
     "payment_method.": gettext_lazy("Payment methods"),
+    "product.": gettext_lazy("Products"),
+    "price.": gettext_lazy("Prices"),
 }
 
 
