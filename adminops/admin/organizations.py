@@ -272,7 +272,12 @@ class OrganizationAdmin(BackOfficeAdmin):
 
 
 def _page_of(organization: Organization, request: HttpRequest) -> CustomerPage:
-    return CustomerPage(organization, request.user, shows_all_invoices=request.GET.get("invoices") == "all")
+    return CustomerPage(
+        organization,
+        request.user,
+        shows_all_invoices=request.GET.get("invoices") == "all",
+        member_search=request.GET.get("member", ""),
+    )
 
 
 def _may(user: Any, name: str) -> bool:

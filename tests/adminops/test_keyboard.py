@@ -104,6 +104,18 @@ def test_a_whole_invoice_is_refunded(
     assert [charge.amount_refunded for charge in charges_at_stripe(sandbox, world)] == [23_200]
 
 
+def test_the_parts_of_a_customer_are_two_keys_away(browser_of_support: Browser) -> None:
+    page = browser_of_support
+    for key, part in {"i": "invoices", "m": "members", "t": "timeline", "d": "details"}.items():
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_function("(id) => document.activeElement.id === id", arg=part)
+    tab_to(page, "kind")
+    page.keyboard.press("g")
+    page.keyboard.press("i")
+    assert focused(page).startswith("kind|")
+
+
 def test_a_subscription_is_cancelled(browser_of_support: Browser, sandbox: Sandbox, world: World) -> None:
     page = browser_of_support
     tab_to(page, "Cancel subscription")

@@ -349,6 +349,34 @@ def test_what_was_found_to_differ_from_stripe_is_said_with_what_mends_it(
     )
 
 
+def test_a_member_among_many_is_found_on_the_page(support: Client) -> None:
+    organization = OrganizationFactory()
+    MembershipFactory.create_batch(11, organization=organization)
+    MembershipFactory(
+        organization=organization,
+        status=Membership.Status.SUSPENDED,
+        user=UserFactory(first_name="Ana", last_name="Diaz", last_login=soon(-2)),
+    )
+    assert 'name="member"' in support.get(change_page(organization)).content.decode()
+
+    def found(term: str) -> str:
+        text = Page(support.get(change_page(organization), {"member": term})).text
+        assert "Members 12" in text
+        return text[text.rindex("Members 12") : text.rindex("Timeline")]
+
+    text = found("ana di")
+    assert "Ana Diaz" in text
+    assert "Suspended" in text
+    assert "2 d" in text
+    assert "Sam Person" not in text
+    for nobody in ("zzz", NASTY, "%"):
+        assert "Nobody of that name or e-mail is a member here." in found(nobody)
+    assert "Sam Person" in found("\0")
+    few = OrganizationFactory()
+    MembershipFactory(organization=few)
+    assert 'name="member"' not in support.get(change_page(few)).content.decode()
+
+
 def test_an_unbilled_organization_has_words_for_what_is_not_there(support: Client) -> None:
     text = Page(support.get(change_page(UnbilledOrganizationFactory()))).text
     for sentence in ("No subscription yet.", "No invoices yet.", "No members.", "Nothing has happened yet."):

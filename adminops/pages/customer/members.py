@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, QuerySet, Subquery
+from django.db.models import Count, Q, QuerySet, Subquery
 from django.urls import reverse
 from django.utils.functional import cached_property
 
@@ -13,6 +13,8 @@ from adminops.pages.badges import Badge, member_badge
 from organizations.models import Membership, Organization
 
 MEMBERS_SHOWN = 50
+MANY = 10
+_LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,11 @@ class MemberRow:
 
 
 class Members:
-    """The members of one organization."""
+    """The members of one organization: the first of them, or those whose name or e-mail holds what is searched for."""
 
-    def __init__(self, organization: Organization) -> None:
+    def __init__(self, organization: Organization, search: str = "") -> None:
         self.organization = organization
+        self.search = search.replace("\0", "").strip()[:_LONGEST_SEARCH]
 
     @cached_property
     def _read(self) -> list[Any]:
@@ -37,17 +40,37 @@ class Members:
         counted = there.annotate(
             active_count=_count(own.filter(status=Membership.Status.ACTIVE)), count=_count(there)
         )
+        for word in self.search.split():
+            counted = counted.filter(
+                Q(user__first_name__icontains=word)
+                | Q(user__last_name__icontains=word)
+                | Q(user__username__icontains=word)
+                | Q(user__email__icontains=word)
+            )
         return list(counted.select_related("user").order_by("status", "pk")[:MEMBERS_SHOWN])
+
+    @cached_property
+    def _first(self) -> Any:
+        """Any member, with how many there are; None for no members."""
+        found = self._read
+        if not found and self.search:
+            found = Members(self.organization)._read
+        return next(iter(found), None)
 
     @property
     def seats_used(self) -> int:
         """Seats that active members occupy now."""
-        return self._read[0].active_count or 0 if self._read else 0
+        return self._first.active_count or 0 if self._first else 0
 
     @property
     def count(self) -> int:
         """All but those that were removed."""
-        return self._read[0].count if self._read else 0
+        return self._first.count if self._first else 0
+
+    @property
+    def are_many(self) -> bool:
+        """Whether one would rather search than read."""
+        return self.count > MANY
 
     @cached_property
     def rows(self) -> list[MemberRow]:

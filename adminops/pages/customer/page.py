@@ -46,11 +46,18 @@ PAYMENTS_SHOWN = 50
 class CustomerPage:
     """One organization. `shows_all_invoices` leaves out none of those that a page can bear."""
 
-    def __init__(self, organization: Organization, user: Any, *, shows_all_invoices: bool = False) -> None:
+    def __init__(
+        self,
+        organization: Organization,
+        user: Any,
+        *,
+        shows_all_invoices: bool = False,
+        member_search: str = "",
+    ) -> None:
         self.organization = organization
         self.user = user
         self.invoices_wanted = MOST_INVOICES if shows_all_invoices else INVOICES_SHOWN
-        self.members = Members(organization)
+        self.members = Members(organization, member_search)
         self.notes = Notes(organization, user)
 
     # -- header -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("form[data-operation]").forEach(followWithPreview);
     document.querySelectorAll("details.bo-more").forEach(closeFromOutside);
     document.querySelectorAll("[data-copy]").forEach(copyOnClick);
+    document.querySelectorAll(".bo-jump").forEach(jumpByKeys);
     document.querySelectorAll("[data-find-in]").forEach(findLines);
     if (document.querySelector("[data-look-again]")) {
         lookAgain();
@@ -96,6 +97,26 @@ function closeFromOutside(menu) {
         if (event.key === "Escape" && menu.open) {
             menu.open = false;
             menu.querySelector("summary").focus();
+        }
+    });
+}
+
+// "g" and then a letter leads to a part of the page: data-key="i". Nothing happens while somebody types.
+function jumpByKeys(nav) {
+    let began = -Infinity;
+    document.addEventListener("keydown", (event) => {
+        const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
+        if (isTyping || event.ctrlKey || event.metaKey || event.altKey) {
+            return;
+        }
+        const link = event.timeStamp - began < 1500 && nav.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+        began = event.key === "g" ? event.timeStamp : -Infinity;
+        if (link) {
+            event.preventDefault();
+            link.click();
+            const part = document.querySelector(link.hash);
+            part.tabIndex = -1;
+            part.focus();
         }
     });
 }
