@@ -28,6 +28,7 @@ def verify(body: str, signature: str, secrets: Sequence[str], tolerance: int) ->
 
 def _fits(body: str, signature: str, secret: str, tolerance: int | None) -> bool:
     try:
-        return stripe.WebhookSignature.verify_header(body, signature, secret, tolerance)
+        stripe.WebhookSignature.verify_header(body, signature, secret, tolerance)
     except (stripe.SignatureVerificationError, ValueError, TypeError):
         return False  # a header that is no header fails in more ways than one
+    return True
