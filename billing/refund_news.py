@@ -6,9 +6,11 @@ Runs in the transaction that writes what was read; whatever Stripe must be asked
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Iterable, Mapping
 
+from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 from procrastinate.contrib.django import app
 
@@ -18,11 +20,25 @@ from billing.money import format_money
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
+log = logging.getLogger(__name__)
+
 EXCESS_TASK = "billing.tasks.tell_of_excess"
 EXCESS_QUEUE = "maintenance"
 
 # What went back long ago is history; taking customers in tells nobody of it.
 STILL_NEWS = datetime.timedelta(days=60)
+
+
+def tell_of_money_back(customer_id: str, read: Mapping[str, list[StripeObject]]) -> None:
+    """Both that there is to tell. Where one fails, whoever reads the customer goes on all the same."""
+    for tell in (tell_of_failed_refunds, look_for_excess):
+        try:
+            with transaction.atomic():
+                tell(customer_id, read)
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("Telling what was read of %s failed", customer_id)
 
 
 def tell_of_failed_refunds(customer_id: str, read: Mapping[str, list[StripeObject]]) -> None:
@@ -39,30 +55,45 @@ def tell_of_failed_refunds(customer_id: str, read: Mapping[str, list[StripeObjec
         )
 
 
-def look_for_excess(read: Mapping[str, list[StripeObject]]) -> None:
+def look_for_excess(customer_id: str, read: Mapping[str, list[StripeObject]]) -> None:
     """Queue a look at each invoice of which more may have gone back than was paid.
 
     Stripe caps the refunds of a payment and the credit notes of an invoice, each for itself. The mirror has both sums,
-    but not which credit note speaks of which refund, so whether it is too much is for Stripe to say.
+    but not which credit note speaks of which refund, so whether it is too much is for Stripe to say. Two queries.
     """
-    charges = {each["charge"] for each in _news(read, "refund", "dispute") if each.get("charge")}
-    of_charges = {id_ for charge in charges if (id_ := mirror.invoice_of_charge(charge))}
+    given_back = _charges_given_back(read)
     # Where a whole customer was read, its invoices are no news by themselves.
     asked_for = {id_ for id_ in read if id_.startswith("in_")}
-    named: list[StripeObject] = [{"object": "invoice", "id": id_} for id_ in of_charges | asked_for]
-    invoices = [each for each in mirror.known(named).values() if each.get("status") == "paid"]
-    paid_by = mirror.charges_of_invoices(invoices)
+    if not given_back and not asked_for:
+        return
+    invoices = mirror.paid_invoices_of(customer_id)
+    paid_by = mirror.charges_by_invoice(invoices, mirror.charges_of(customer_id))
     for invoice in invoices:
-        if _may_exceed(invoice, paid_by[invoice["id"]]):
+        charges = paid_by[invoice["id"]]
+        is_news = invoice["id"] in asked_for or any(charge["id"] in given_back for charge in charges)
+        if is_news and _may_exceed(invoice, charges):
             app.configure_task(EXCESS_TASK, queue=EXCESS_QUEUE).defer(invoice_id=invoice["id"])
+
+
+def _charges_given_back(read: Mapping[str, list[StripeObject]]) -> set[str]:
+    """The charges of which money went back, or may have, as far as that is news."""
+    lately = {each["charge"] for each in _news(read, "refund", "dispute") if each.get("charge")}
+    # Banks take months to decide. What was read because Stripe told of it is news, however long ago it was made.
+    told_of = [each for name, objects in read.items() for each in objects if each.get("id") == name]
+    disputed = {each["charge"] for each in told_of if each["object"] == "dispute" and each.get("charge")}
+    changed = {each["id"] for each in told_of if each["object"] == "charge" and _went_back(each)}
+    return lately | disputed | changed
 
 
 def _may_exceed(invoice: StripeObject, charges: Iterable[StripeObject]) -> bool:
     back = invoice.get("post_payment_credit_notes_amount") or 0
-    for charge in charges:
-        back += charge.get("amount_refunded") or 0
-        back += charge["amount"] if charge.get("disputed") else 0
-    return bool(back > invoice["amount_paid"])
+    return bool(back + sum(map(_went_back, charges)) > invoice["amount_paid"])
+
+
+def _went_back(charge: StripeObject) -> int:
+    """What may have gone back of a charge at most, in minor units."""
+    disputed: int = charge["amount"] if charge.get("disputed") else 0
+    return disputed + (charge.get("amount_refunded") or 0)
 
 
 def _news(read: Mapping[str, list[StripeObject]], *kinds: str) -> list[StripeObject]:

@@ -27,7 +27,7 @@ from billing.ledger import record_system_event
 from billing.models import CustomerSync
 from billing.projection import is_paid_up, project
 from billing.reading import catalogue_key, is_ownerless, kind_of_catalogue, read_everything, read_object
-from billing.refund_news import look_for_excess, tell_of_failed_refunds
+from billing.refund_news import tell_of_money_back
 from billing.stripe_api import StripeObject
 from billing.waiting import Answers
 from organizations.models import Hold, Organization
@@ -151,8 +151,7 @@ def _settle(lease: Lease, answers: Answers, events: list[int]) -> None:
         mirror.forget(answers.missing)
         if PROJECTION in answers.read:
             mirror.renew_catalogue(lease.customer_id)
-        tell_of_failed_refunds(lease.customer_id, answers.read)
-        look_for_excess(answers.read)
+        tell_of_money_back(lease.customer_id, answers.read)
         if EVERYTHING in answers.read:
             mirror.forget_detached(lease.customer_id, answers.read[EVERYTHING])
         if is_ownerless(lease.customer_id):

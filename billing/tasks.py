@@ -12,10 +12,11 @@ from procrastinate.contrib.django import app
 
 from billing import alerts, budget, figures, inbox, refund_news, sync
 from billing.bulk import jobs, rows
-from billing.errors import OperationRefused
+from billing.errors import OperationRefused, OutcomeUnknown
 from billing.models import ReconciliationRun
 from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.refund_excess import tell_of_excess as tell
+from billing.operations.settlement import GIVE_UP_AFTER
 from billing.operations.sweeper import settle_pending
 from billing.reconciliation import runs
 from billing.telemetry import SYNC_SECONDS
@@ -78,15 +79,33 @@ def mail_alert(alert_id: int) -> None:
     alerts.mail_alert(alert_id)
 
 
+# How long to wait where a refund of an invoice is in progress.
+EXCESS_AGAIN_IN = {"minutes": 10}
+
+
 @app.task(
     name=refund_news.EXCESS_TASK,
     queue=refund_news.EXCESS_QUEUE,
     retry=RetryStrategy(max_attempts=8, exponential_wait=3),
 )
-def tell_of_excess(invoice_id: str) -> None:
-    """Find out whether more went back of an invoice than was paid. Tries again while a refund of it is in progress."""
-    with budget.spending("webhooks"):
-        tell(invoice_id)
+def tell_of_excess(invoice_id: str, since: int | None = None) -> None:
+    """Find out whether more went back of an invoice than was paid.
+
+    While a refund of it is in progress, it looks again later, until even that must have come to its end; `since`
+    (unix seconds) is when it looked first. Whatever else fails is tried again sooner, and less often.
+    """
+    now = int(time.time())
+    since = now if since is None else since
+    try:
+        with budget.spending("webhooks"):
+            tell(invoice_id)
+    except OutcomeUnknown:
+        if now - since > GIVE_UP_AFTER.total_seconds():
+            raise
+        later = app.configure_task(
+            refund_news.EXCESS_TASK, queue=refund_news.EXCESS_QUEUE, schedule_in=EXCESS_AGAIN_IN
+        )
+        later.defer(invoice_id=invoice_id, since=since)
 
 
 @app.task(name=jobs.TASK, queue=jobs.QUEUE, priority=jobs.PRIORITY)

@@ -6,6 +6,7 @@ gives back in Stripe's dashboard after that look is seen here, once Stripe's eve
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing import stripe_api
@@ -33,12 +34,13 @@ def tell_of_excess(invoice_id: str) -> None:
         return
     if newest_under(key) != newest_seen:
         raise OutcomeUnknown(_("A refund of this invoice began meanwhile."))
-    raise_alert(
-        "given_back_too_much",
-        f"{invoice_id}:{account.excess}",
-        _in_words(account, invoice.get("number") or invoice_id, invoice["currency"]),
-        organization=Organization.objects.filter(stripe_customer_id=invoice["customer"]).first(),
-    )
+    with transaction.atomic():
+        raise_alert(
+            "given_back_too_much",
+            f"{invoice_id}:{account.excess}",
+            _in_words(account, invoice.get("number") or invoice_id, invoice["currency"]),
+            organization=Organization.objects.filter(stripe_customer_id=invoice["customer"]).first(),
+        )
 
 
 def _in_words(account: Account, number: str, currency: str) -> str:
