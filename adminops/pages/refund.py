@@ -18,8 +18,8 @@ from billing import authority, mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money, parse_amount
 from billing.operations import OPERATIONS
-from billing.operations.mirrored_account import mirrored_accounts
-from billing.operations.refund_account import Account, Payment
+from billing.operations.mirrored_account import MirroredAccount, left_in_words, mirrored_accounts
+from billing.operations.refund_account import Payment
 from billing.operations.refund_preview import (
     Destination,
     RefundChoices,
@@ -112,7 +112,7 @@ class RefundPage(OperationPage[Organization, RefundChoices, RefundPreview]):
         )
 
     @cached_property
-    def accounts(self) -> dict[str, Account]:
+    def accounts(self) -> dict[str, MirroredAccount]:
         """What was paid and went back of each, as far as our own database tells."""
         return mirrored_accounts(self.subject, list(self.invoices.values()))
 
@@ -241,7 +241,7 @@ def card_in_words(payment: Payment) -> str:
     return f"{capfirst(payment.card)} •••• {payment.last4}" if payment.last4 else payment.card
 
 
-def _in_words(invoice: dict[str, Any], account: Account) -> str:
+def _in_words(invoice: dict[str, Any], account: MirroredAccount) -> str:
     """ "NW-0018, 12 Nov, $348.00: $29.00 refunded, $319.00 left"."""
     created = words.from_unix(invoice["created"])
     name = ", ".join(
@@ -260,8 +260,7 @@ def _in_words(invoice: dict[str, Any], account: Account) -> str:
     gone = [said % {"sum": format_money(n, invoice["currency"])} for n, said in sums if n]
     if not gone:
         return name
-    left = format_money(account.remaining, invoice["currency"])
-    gone.append(_("%(sum)s left") % {"sum": left} if account.remaining else _("nothing left"))
+    gone.append(left_in_words(account, invoice["currency"]) or _("nothing left"))
     return f"{name}: {', '.join(gone)}"
 
 

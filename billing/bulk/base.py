@@ -18,6 +18,7 @@ from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices, Preview, Subject
 from billing.operations.intent import in_progress
+from billing.operations.refund_account import Account
 from billing.operations.settlement import AnyOperation
 from billing.operations.standing import Standing
 from billing.stripe_api import StripeObject
@@ -42,6 +43,8 @@ class Selected[SubjectT: Subject]:
     """Seats that its active members occupy, where the plan tells of them."""
     standing: Standing | None = None
     """Where the plan is about access."""
+    account: Account | None = None
+    """What was paid and went back, where the plan is about that."""
 
 
 @dataclass(frozen=True, order=True)

@@ -13,8 +13,9 @@ from billing import authority, mirror
 from billing.bulk import cautions
 from billing.bulk.base import BulkKind, Figure, PlannedRow, Selected, with_held
 from billing.errors import NotPermitted, OperationRefused
-from billing.money import format_money
-from billing.operations.refund_account import dispute_of
+from billing.money import format_money, payable
+from billing.operations.mirrored_account import accounts_of, balance_credits_for
+from billing.operations.refund_account import Account, dispute_of
 from billing.operations.refund_preview import (
     RefundChoices,
     RefundPreview,
@@ -43,6 +44,8 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
         charges = mirror.charges_of_invoices(invoices.values())
         ids = {charge["id"] for several in charges.values() for charge in several}
         refunds, disputes = mirror.refunds_of_charges(ids), mirror.disputes_of_charges(ids)
+        credits_ = balance_credits_for(owners.values(), charges)
+        accounts = accounts_of(invoices.values(), charges, refunds, disputes, credits_)
         read = [
             Selected(
                 key,
@@ -60,6 +63,7 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
                         )
                     ),
                 ),
+                account=accounts[invoice["id"]],
             )
             for key in keys
             if (invoice := invoices.get(int(key))) is not None and invoice["customer"] in owners
@@ -77,7 +81,8 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
             raise OperationRefused(selected.held)
         charge = _charge(invoice, all_of("charge"))
         refuse_for_disputes(dispute_of(each) for each in all_of("dispute"))
-        amount, currency = _left(charge), invoice["currency"]
+        currency = invoice["currency"]
+        amount = _left(selected.account, currency)
         return PlannedRow(
             selected,
             choices,
@@ -136,12 +141,16 @@ def _charge(invoice: StripeObject, paid: Sequence[StripeObject]) -> StripeObject
     return paid[0]
 
 
-def _left(charge: StripeObject) -> int:
-    """What Stripe would still send back of a payment, in minor units, as the mirror has it.
+def _left(account: Account | None, currency: str) -> int:
+    """What would still go back of the one payment by card, in minor units, as the mirror has it.
 
     Raises OperationRefused where there is nothing.
     """
-    left: int = charge["amount"] - (charge.get("amount_refunded") or 0)
+    left = (
+        payable(min(account.payments[0].left, account.remaining), currency)
+        if account and account.payments
+        else 0
+    )
     if left <= 0:
-        raise OperationRefused(_("All that was paid for it has gone back already."))
+        raise OperationRefused(_("Nothing is left of it that could go back to the card."))
     return left

@@ -76,9 +76,9 @@ def _given_since(
 _CREDIT = Q(type=REFUND_INVOICE, state=SubscriptionEvent.State.DONE, stripe_refund_id__isnull=True)
 
 
-def credits_of(organization_id: int) -> QuerySet[SubscriptionEvent]:
-    """What we credited to a customer's balance instead of refunding it."""
-    return SubscriptionEvent.objects.filter(_CREDIT, organization_id=organization_id)
+def credits_of(*organization_ids: int) -> QuerySet[SubscriptionEvent]:
+    """What we credited to these customers' balances instead of refunding it."""
+    return SubscriptionEvent.objects.filter(_CREDIT, organization_id__in=organization_ids)
 
 
 def is_credit(row: SubscriptionEvent) -> bool:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from billing import mirror
 from organizations.models import Organization
 from tests.adminops.pages import Page
+from tests.billing.test_refund import in_the_last_moment, pay_back_in_the_dashboard
 from tests.conftest import Sandbox
 from tests.factories import AdministratorFactory, OrganizationFactory, StaffFactory
 from tests.operating import show
@@ -212,6 +213,32 @@ def test_what_was_credited_here_counts_against_the_invoice(
     section = part(client, organization, "given-back")
     assert "Credit to the balance" in section
     assert section.count("$32.00") == 1
+
+
+def test_a_credit_that_was_taken_back_is_not_shown_whole(
+    sandbox: Sandbox, world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organization, invoice = make_organization(world), invoice_of(sandbox, world)
+    shown = show("refund_invoice", organization, invoice=invoice.id, amount=10_000, destination="balance")
+    in_the_last_moment(monkeypatch, lambda: pay_back_in_the_dashboard(sandbox, world, 20_000))
+    assert shown.apply().state == "done"
+    monkeypatch.undo()
+    read(world)
+    section = part(client, organization, "given-back")
+    assert "$32.00" in section
+    assert "$68.00 of $100.00 was taken off the balance again, given back twice" in section
+
+
+def test_where_only_stripe_knows_what_is_left_it_says_at_most(
+    sandbox: Sandbox, world: World, client: Client
+) -> None:
+    organization, invoice = make_organization(world), invoice_of(sandbox, world)
+    pay_back_in_the_dashboard(sandbox, world, 4000)
+    sandbox.client.v1.credit_notes.create({"invoice": invoice.id, "amount": 3000, "credit_amount": 3000})
+    read(world)
+    assert "at most $192.00 left" in part(client, organization, "invoices")
+    form = reverse("admin:organizations_organization_refund_invoice", args=[organization.pk])
+    assert "$40.00 refunded, at most $192.00 left" in Page(client.get(form)).text
 
 
 def test_the_documents_are_fetched_when_somebody_follows_the_link(

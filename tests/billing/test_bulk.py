@@ -21,7 +21,7 @@ from djstripe.models import Invoice, Refund
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from adminops.pages import words
-from billing import budget
+from billing import budget, mirror
 from billing.bulk import cautions, jobs, rows
 from billing.bulk.jobs import Outcome
 from billing.bulk.kinds import KINDS
@@ -490,6 +490,54 @@ def test_refunds_of_many_tell_what_went_back_already_and_leave_out_what_a_bank_t
         "Of 1 of them a refund is on its way already.",
     ]
     assert kind.sums(planned.figures) == ["$638.00 goes back"]
+
+
+def test_refunds_of_many_promise_no_more_than_can_go_back(
+    sandbox: Sandbox, django_assert_num_queries: Any
+) -> None:
+    world = make_customer(sandbox, seats=10, price=make_price(sandbox.client, amount=1000))
+    organization = make_organization(world)
+    (invoice,) = sandbox.client.v1.invoices.list({"customer": world.customer}).data
+    sandbox.client.v1.credit_notes.create({"invoice": invoice.id, "amount": 3000, "credit_amount": 3000})
+    read(world)
+    mirror.upsert(paid_in_kronur(world.customer, 10_050))
+    kind = KINDS["refund_invoice"]
+    keys = [str(key) for key in Invoice.objects.order_by("djstripe_id").values_list("djstripe_id", flat=True)]
+
+    planned = jobs.plan(kind, keys, ASKED["refund_invoice"])
+
+    assert [row.basis["amount"] for row in planned.rows] == [7000, 10_000]
+    assert kind.sums(planned.figures) == ["ISK 100.00 goes back", "$70.00 goes back"]
+    job = jobs.start(
+        kind,
+        id_=uuid.uuid4(),
+        shown={row.selected.key: row.digest for row in planned.rows[:1]},
+        asked=ASKED["refund_invoice"],
+        actor=StaffFactory(permissions=[kind.operation.permission]),
+    )
+    do_all(job)
+    assert [outcome for outcome, _told in outcomes(job)] == ["done"]
+    for number in range(5):
+        mirror.upsert(paid_in_kronur(str(organization.stripe_customer_id), 10_050, number=number))
+    with CaptureQueriesContext(connection) as few:
+        kind.selected(keys)
+    keys = [str(key) for key in Invoice.objects.values_list("djstripe_id", flat=True)]
+    with django_assert_num_queries(len(few)):
+        kind.selected(keys)
+
+
+def paid_in_kronur(customer: str, amount: int, number: int = 100) -> list[Any]:
+    """An invoice and the charge that paid it, as the mirror holds them."""
+    common = {"customer": customer, "currency": "isk", "livemode": False, "created": 1_790_000_000 + number}
+    payment = {"payment": {"payment_intent": f"pi_isk{number}"}}
+    return [
+        {"id": f"ch_isk{number}", "object": "charge", "status": "succeeded", "amount": amount,
+         "amount_captured": amount, "amount_refunded": 0, "payment_intent": f"pi_isk{number}", "paid": True,
+         "refunded": False, "captured": True, "disputed": False, **common},
+        {"id": f"in_isk{number}", "object": "invoice", "status": "paid", "number": f"K-{number}",
+         "amount_paid": amount, "amount_due": amount, "amount_remaining": 0, "total": amount,
+         "payments": {"data": [payment]}, **common},
+    ]  # fmt: skip
 
 
 def test_sums_are_told_apart_by_currency_and_by_how_often_they_are_billed(sandbox: Sandbox) -> None:

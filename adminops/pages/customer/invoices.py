@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from adminops.pages import words
 from adminops.pages.badges import AMBER, GREY, RED, Badge, stripe_badge
 from billing.money import format_money, payable
-from billing.operations.mirrored_account import mirrored_accounts
-from billing.operations.refund_account import Account
+from billing.operations.mirrored_account import MirroredAccount, left_in_words, mirrored_accounts
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -23,7 +22,7 @@ class InvoiceRow:
     """An invoice as Stripe sent it, and what was paid for it and went back of it."""
 
     data: StripeObject
-    account: Account
+    account: MirroredAccount
 
     @property
     def number(self) -> str:
@@ -43,7 +42,9 @@ class InvoiceRow:
             (self.data.get("pre_payment_credit_notes_amount") or 0, _("%(sum)s taken off by credit note")),
             (self.account.lost, _("%(sum)s lost in a dispute")),
         ]
-        return [said % {"sum": format_money(n, self.data["currency"])} for n, said in sums if n]
+        told = [said % {"sum": format_money(n, self.data["currency"])} for n, said in sums if n]
+        left = left_in_words(self.account, self.data["currency"]) if self.account.at_most else ""
+        return [*told, left] if left else told
 
     @property
     def left(self) -> int:

@@ -17,6 +17,7 @@ from billing.attempts import decline_in_words, has_expired, likely_duplicates
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.failed_refunds import failure_in_words
+from billing.operations.mirrored_account import taken_back_of
 from billing.stripe_api import StripeObject
 
 
@@ -171,14 +172,21 @@ def _refund(refund: StripeObject, invoice: InvoiceRow | None) -> GivenBackRow:
 
 
 def _credit(event: SubscriptionEvent, invoice: InvoiceRow | None) -> GivenBackRow:
+    given, taken_back, currency = event.amount or 0, taken_back_of(event), event.currency or ""
+    said = [event.reason or ""]
+    badge = Badge(_("Credited"), GREEN, "check_circle")
+    if taken_back:
+        sums = {"given": format_money(given, currency), "taken": format_money(taken_back, currency)}
+        said.append(_("%(taken)s of %(given)s was taken off the balance again, given back twice") % sums)
+        badge = Badge(_("Taken back"), GREY, "undo") if taken_back >= given else badge
     return GivenBackRow(
         at=event.created_at,
-        amount=event.amount or 0,
-        currency=event.currency or "",
+        amount=given - taken_back,
+        currency=currency,
         what=_("Credit to the balance"),
-        badge=Badge(_("Credited"), GREEN, "check_circle"),
+        badge=badge,
         invoice=invoice,
-        why=event.reason or "",
+        why=" · ".join(filter(None, said)),
         event=event,
     )
 
