@@ -106,6 +106,7 @@ INDEXES = {
             ("newest", NEWEST),
             ("status", f"bo_status, {NEWEST}"),
             ("currency", f"bo_currency, {NEWEST}"),
+            ("status_currency", f"bo_status, bo_currency, {NEWEST}"),
             ("whole_units", "bo_whole_units"),
         )
     },
