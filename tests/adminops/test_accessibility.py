@@ -20,9 +20,11 @@ from pytest_django.live_server_helper import LiveServer
 
 from adminops.actions import ACTIONS, action_named
 from adminops.pages.bulk_forms import FORMS
+from adminops.pages.member_access import member_access_url
 from billing.bulk import rows
 from billing.bulk.kinds import KINDS
 from billing.models import BulkJob
+from organizations.models import Membership
 from tests.conftest import Sandbox
 from tests.factories import (
     AdministratorFactory,
@@ -30,9 +32,11 @@ from tests.factories import (
     EventPayloadFactory,
     HoldFactory,
     MembershipFactory,
+    NoteFactory,
     OrganizationFactory,
     StaffEventFactory,
     StaffFactory,
+    UserFactory,
 )
 from tests.situations import SITUATIONS
 from tests.stripe_world import make_customer, make_organization
@@ -126,9 +130,16 @@ def test_every_page_of_the_site_is_for_everybody(
     AlertFactory(organization=organization)
     StaffEventFactory(organization=organization)
     EventPayloadFactory(event__organization=organization)
-    administrator, novice = AdministratorFactory(), StaffFactory()
+    overdue = MembershipFactory(organization=organization, role=Membership.Role.OWNER)
+    note = NoteFactory(
+        organization=organization, author=(administrator := AdministratorFactory()), pinned=True
+    )
+    novice = StaffFactory()
     pages: list[tuple[Any, str, str]] = [
         (None, "login", reverse("admin:login")),
+        (None, "login of members", reverse("login")),
+        (overdue.user, "a member's own page", reverse("members")),
+        (UserFactory(), "the page of a member of nothing", reverse("members")),
         (novice, "home of somebody who may nothing", reverse("admin:index")),
         (novice, "what one may not", reverse("admin:auth_user_changelist")),
         *(
@@ -139,6 +150,9 @@ def test_every_page_of_the_site_is_for_everybody(
                 "new user": reverse("admin:auth_user_add"),
                 "new role": reverse("admin:auth_group_add"),
                 "nothing found": f"{reverse('admin:organizations_organization_changelist')}?q=nobody",
+                "can they get in": member_access_url(overdue),
+                "notes": reverse("admin:organizations_organization_notes", args=[organization.pk]),
+                "a note": reverse("admin:organizations_organization_note", args=[organization.pk, note.pk]),
                 "password": reverse("admin:password_change"),
                 "no such page": "/nothing/",
             }.items()
