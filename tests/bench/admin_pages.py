@@ -142,6 +142,13 @@ def _pages(organizations: int, events: int) -> list[Page]:
         ),
         Page("members", ["/admin/organizations/membership/"], ["/plain/organizations/membership/"]),
         Page("invoices", ["/admin/djstripe/invoice/"], ["/plain/djstripe/invoice/"]),
+        Page(
+            "invoices, narrowed",
+            [
+                f"/admin/djstripe/invoice/?{query}"
+                for query in ("state=open", "amount_from=300", "q=contoso", "p=150")
+            ],
+        ),
         Page("alerts", ["/admin/billing/alert/"]),
     ]
 
