@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 
 from django.utils import formats
@@ -23,10 +24,12 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 # Groups of three with one separator between them, or none; then decimals after another.
 _WRITTEN = re.compile(
-    r"(?P<whole>[1-9][0-9]{0,2}(?:(?P<group>[ ,.'])[0-9]{3})(?:(?P=group)[0-9]{3})*|[0-9]+)"
-    r"(?:(?P<point>[.,])(?P<part>[0-9]+))?"
+    r"(?P<whole>[1-9][0-9]{0,2}(?:(?P<group>[ ,.'])[0-9]{3})(?:(?P=group)[0-9]{3})*|[0-9]+|(?=[.,][0-9]))"
+    r"(?:(?P<point>[.,])(?P<part>[0-9]*))?"
 )
 _MINUS = re.compile(r"[-−–—]")
+# Another currency's sign, or three letters before or after the number.
+_FOREIGN = re.compile(r"[$€£¥₩₹₽₺₫₪฿]|^[A-Za-z]{3}(?![A-Za-z])|(?<![A-Za-z])[A-Za-z]{3}$")
 _MOST_DIGITS = 15
 
 
@@ -53,15 +56,21 @@ def parse_amount(text: str, currency: str) -> int:
     """The minor units that a person wrote: "19.99", "1 000,50", "¥500", "12.345" KWD.
 
     Raises OperationRefused, with a sentence, for what is nothing, negative, too exact for the currency, in another
-    currency, no number, or to be read in two ways. Nothing is rounded and nothing is guessed. Empty is no amount.
+    currency, no number, or to be read in two ways. Nothing is rounded and nothing is guessed. Empty is no amount; ".5"
+    and "5." are.
     """
     digits = minor_digits(currency)
-    bare = " ".join(_without_currency(text, currency).replace("’", "'").split())
+    bare = " ".join(_without_currency(_narrow(text), currency).replace("’", "'").split())
     if _MINUS.search(bare):
         raise OperationRefused(
             _("Write the amount without a minus: what is given back is more than nothing.")
         )
     written = _WRITTEN.fullmatch(bare)
+    if written is None and _FOREIGN.search(bare) and any(char.isdigit() for char in bare):
+        raise OperationRefused(
+            _("This invoice is in %(currency)s. Write the amount in it, such as %(example)s.")
+            % {"currency": currency.upper(), "example": _example(digits)}
+        )
     if written is None:
         raise OperationRefused(
             _("“%(text)s” is not an amount. Write it in digits, such as %(example)s.")
@@ -78,7 +87,7 @@ def parse_amount(text: str, currency: str) -> int:
         )
     if len(whole) > _MOST_DIGITS:
         raise OperationRefused(_("This amount is too large."))
-    amount = int(Decimal(f"{whole}.{part or 0}").scaleb(digits))
+    amount = int(Decimal(f"{whole or 0}.{part or 0}").scaleb(digits))
     if amount == 0:
         raise OperationRefused(_("A refund of nothing is no refund. Write how much goes back."))
     return amount
@@ -107,6 +116,14 @@ def _step(currency: str) -> int:
     if currency.lower() in WHOLE_ONLY:
         return _STEP_OF_WHOLE_ONLY
     return _STEP_OF_THREE_DECIMALS if minor_digits(currency) == 3 else 1
+
+
+def _narrow(text: str) -> str:
+    """With what Asian keyboards write at full width ("￥５００") as everybody else writes it."""
+    return "".join(
+        unicodedata.normalize("NFKC", char) if unicodedata.east_asian_width(char) == "F" else char
+        for char in text
+    )
 
 
 def _without_currency(text: str, currency: str) -> str:

@@ -104,7 +104,7 @@ def preview_refund(organization: Organization, choices: RefundChoices) -> Refund
     most = payable(most, currency)
     amount = most if choices.amount is None else choices.amount
     if not 0 < amount <= most:
-        raise OperationRefused(_too_much(account, most, currency))
+        raise OperationRefused(_too_much(account, choices.amount, most, currency))
     check_payable(amount, currency)
     paying = payment or next(iter(account.payments), None)
     return RefundPreview(
@@ -141,9 +141,18 @@ def _read_invoice(organization: Organization, invoice_id: str) -> StripeObject:
     return invoice
 
 
-def _too_much(account: Account, most: int, currency: str) -> str:
-    """Why no more than `most` minor units can go back, in sentences."""
-    told = {"most": format_money(most, currency), "disputed": format_money(account.disputed, currency)}
+def _too_much(account: Account, asked: int | None, most: int, currency: str) -> str:
+    """Why no more than `most` minor units can go back, in sentences; `asked` is None where all that is left was."""
+    told = {
+        "asked": format_money(asked or 0, currency),
+        "most": format_money(most, currency),
+        "disputed": format_money(account.disputed, currency),
+    }
+    if not account.disputed and asked:
+        return (
+            _("%(asked)s is more than is left. At most %(most)s can go back this way. Nothing was changed.")
+            % told
+        )
     if not account.disputed:
         return _("At most %(most)s can go back this way. Nothing was changed.") % told
     held = (
