@@ -12,7 +12,7 @@ permission being personal. Without it those have no limit: a group's new name, o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -20,7 +20,7 @@ from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing.errors import NotPermitted
+from billing.errors import Attempt, NotPermitted
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 
@@ -65,6 +65,16 @@ def limit_of(user: User, currency: str, permission: str) -> Limit | None:
     )
 
 
+@dataclass(frozen=True)
+class Excess:
+    """That an amount is more than somebody may give back."""
+
+    why: str
+    """For whoever wanted it, in a sentence."""
+    limit: str
+    """For the ledger, as it follows what they tried: "over the limit of $100.00"."""
+
+
 class Allowance:
     """What one person may give back today, counted down as refunds are planned. Asks the database once a currency."""
 
@@ -75,21 +85,25 @@ class Allowance:
         self._given: dict[str, int] = {}
         self._planned: Counter[str] = Counter()
 
-    def refusal(self, amount: int, currency: str) -> str | None:
-        """Why `amount` minor units more may not go back, in a sentence; None where they may."""
+    def refusal(self, amount: int, currency: str) -> Excess | None:
+        """Why `amount` minor units more may not go back; None where they may."""
         if currency not in self._limits:
             self._limits[currency] = limit_of(self._user, currency, self._permission)
         limit = self._limits[currency]
         if limit is None:
             return None
         if limit.per_refund == 0:
-            return _("Your role may not give back %(currency)s. Ask a colleague in finance.") % {
-                "currency": currency.upper()
-            }
+            why = _("Your role may not give back %(currency)s. Ask a colleague in finance.")
+            return Excess(why % {"currency": currency.upper()}, _("which their role may not"))
         if amount > limit.per_refund:
-            return _(
+            told = {
+                "amount": format_money(amount, currency),
+                "limit": format_money(limit.per_refund, currency),
+            }
+            why = _(
                 "%(amount)s is more than you may give back at once (%(limit)s). Ask a colleague in finance."
-            ) % {"amount": format_money(amount, currency), "limit": format_money(limit.per_refund, currency)}
+            )
+            return Excess(why % told, _("over the limit of %(limit)s") % told)
         if currency not in self._given:
             self._given[currency] = _given_today(self._user, currency, self._type)
         given, planned = self._given[currency], self._planned[currency]
@@ -101,21 +115,18 @@ class Allowance:
             "amount": format_money(amount, currency),
             "limit": format_money(limit.per_day, currency),
         }
-        if planned:
-            return (
-                _(
-                    "You gave back %(given)s today, %(planned)s is planned before it, and %(amount)s more would be"
-                    " over what you may in a day (%(limit)s). Ask a colleague in finance."
-                )
-                % told
-            )
-        return (
+        why = (
             _(
+                "You gave back %(given)s today, %(planned)s is planned before it, and %(amount)s more would be"
+                " over what you may in a day (%(limit)s). Ask a colleague in finance."
+            )
+            if planned
+            else _(
                 "You gave back %(given)s today, and %(amount)s more would be over what you may in a day (%(limit)s)."
                 " Ask a colleague in finance."
             )
-            % told
         )
+        return Excess(why % told, _("over the limit of %(limit)s a day") % told)
 
     def plan(self, amount: int, currency: str) -> None:
         """Count `amount` among what goes back before the next."""
@@ -124,20 +135,25 @@ class Allowance:
 
 def refusal(user: User, amount: int, currency: str, permission: str, type_: str) -> str | None:
     """Why this person may not give back `amount` minor units now, in a sentence; None where they may."""
-    return Allowance(user, permission, type_).refusal(amount, currency)
+    excess = Allowance(user, permission, type_).refusal(amount, currency)
+    return excess.why if excess else None
 
 
-def hold_to_limit(user: User, amount: int, currency: str, permission: str, type_: str) -> None:
+def hold_to_limit(
+    user: User, amount: int, currency: str, permission: str, type_: str, attempt: Attempt
+) -> None:
     """Refuse what is over this person's limit, inside the transaction that writes the act down.
 
     Their row stays locked until then, so that two acts at the same moment cannot both be the last that fits.
     Raises NotPermitted.
     """
     locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    reason = refusal(locked, amount, currency, permission, type_)
-    if reason:
+    excess = Allowance(locked, permission, type_).refusal(amount, currency)
+    if excess:
         raise NotPermitted(
-            _("%(why)s Nothing was changed.") % {"why": reason}, "over the limit in REFUND_LIMITS"
+            _("%(why)s Nothing was changed.") % {"why": excess.why},
+            "over the limit in REFUND_LIMITS",
+            attempt=replace(attempt, words=f"{attempt.words}, {excess.limit}"),
         )
 
 

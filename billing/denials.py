@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from billing.errors import Attempt
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject
 
@@ -17,13 +18,28 @@ TYPE = "permission.denied"
 _ONCE_IN = datetime.timedelta(minutes=1)
 
 
-def record(user: Any, operation: Operation[Any, Any, Any], subject: Subject | None, why: str = "") -> None:
-    """Write down that `user` tried what they may not do. Nothing else is changed."""
+def record(
+    user: Any,
+    operation: Operation[Any, Any, Any],
+    subject: Subject | None,
+    attempt: Attempt | None = None,
+    *,
+    reason: str = "",
+    ticket: str = "",
+    bulk_job: int | None = None,
+) -> None:
+    """Write down that `user` tried what they may not do. Nothing else is changed.
+
+    `attempt` is what was too much; without it they may do nothing of the kind. `reason` and `ticket` are their own,
+    and `bulk_job` is the key of the job that it was a row of.
+    """
     organization = subject.organization if isinstance(subject, SubscriptionEvent) else subject
-    message = _("%(who)s tried “%(what)s” without being allowed to. Nothing was changed.") % {
-        "who": user.get_username(),
-        "what": operation.label,
-    }
+    if attempt is None:
+        message = _("%(who)s tried to %(what)s, without being allowed to. Nothing was changed.")
+        attempt = Attempt(str(operation.attempt))
+    else:
+        message = _("%(who)s tried to %(what)s. Nothing was changed.")
+    message %= {"who": user.get_username(), "what": attempt.words}
     again = SubscriptionEvent.objects.filter(
         type=TYPE, actor=user, organization=organization, created_at__gt=Now() - _ONCE_IN, message=message
     )
@@ -37,10 +53,12 @@ def record(user: Any, operation: Operation[Any, Any, Any], subject: Subject | No
         organization_label=organization.name if organization else None,
         actor=user,
         actor_label=user.get_username(),
-        reason=why or None,
+        reason=reason or None,
+        ticket=ticket or None,
         occurred_at=now,
         processed_at=now,
         state=SubscriptionEvent.State.DONE,
         message=message,
-        after={"permission": operation.permission},
+        after={"permission": operation.permission, **({"bulk_job": bulk_job} if bulk_job else {})},
+        **attempt.columns,
     )

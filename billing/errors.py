@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.functional import Promise
@@ -23,8 +25,27 @@ class OperationRefused(BillingError):
     """We refuse: the rules do not allow it. Nothing was attempted."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What somebody tried to do, for the ledger."""
+
+    words: str
+    """As it follows "tried to": "refund $348.00 of FM35RRW2-0007"."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Ids and amounts of what was tried."""
+
+
 class NotPermitted(OperationRefused):
     """This person may not do it, or not that much of it. Nothing was attempted."""
+
+    def __init__(self, message: str | Promise, detail: str = "", *, attempt: Attempt | None = None) -> None:
+        super().__init__(message, detail)
+        self.attempt = attempt
+        """What was too much of it, with which limit; None where they may do nothing of the kind."""
+
+
+class DoneMeanwhile(OperationRefused):
+    """The same person did something here since they were shown what would happen. Nothing was attempted."""
 
 
 class PreviewOutdated(OperationRefused):

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
+from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 
@@ -101,7 +102,9 @@ _NOT_SETTLED = (SubscriptionEvent.State.PENDING, SubscriptionEvent.State.FAILED)
 
 
 def event_badge(event: SubscriptionEvent) -> Badge:
-    """How far we are with an event."""
+    """How far we are with an event; of somebody who tried what they may not, that they were refused."""
+    if event.type == DENIED:
+        return Badge(_("Refused"), AMBER, "block")
     tone, icon = _EVENT_STATE.get(SubscriptionEvent.State(event.state), (GREY, "help"))
     return Badge(event.get_state_display(), tone, icon)
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from adminops.pages import documents, event_words, payload
 from adminops.pages.answers import answer_in_words, declined_in_words
 from adminops.pages.badges import event_badge, retry_badge
+from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 
 # Who may read how our own code failed; it can quote what a customer wrote.
@@ -58,6 +59,7 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
         "type_in_words": event_words.type_in_words(event.type),
         "by": event_words.by_whom(event),
         "login": event.actor_label if event.actor_label != event_words.by_whom(event) else "",
+        "bulk_job": (event.after or {}).get("bulk_job") if event.type == DENIED else None,
         "answer": answer_in_words(event, steps) if is_act and steps else "",
         # What Stripe itself said of an act; of a webhook, why we could not use it.
         "error": event.error if sees_tracebacks or not is_act else "",

@@ -29,7 +29,8 @@ from adminops.pages import words
 from adminops.pages.forms import ReasonForm, ask_which_subscription
 from adminops.pages.frame import home_of, limited, page_context, tell
 from billing import denials
-from billing.errors import BillingError, NotPermitted, PreviewOutdated
+from billing.errors import BillingError, DoneMeanwhile, NotPermitted, PreviewOutdated
+from billing.models import SubscriptionEvent
 from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
 from billing.operations.intent import Performed, agree, perform
 from billing.operations.subscription import SubscriptionChoices
@@ -191,7 +192,9 @@ class Page:
             page = self.page.variant_for(choices)
             preview, agreement = agree(page.operation, self.subject, choices)
         except BillingError as error:
-            return {"problems": [*first, words.without_reassurance(str(error.message))]}
+            problem = words.without_reassurance(str(error.message))
+            # What outdated the one before may be why there is none now.
+            return {"problems": first if problem in sentence else [*first, problem]}
         now = timezone.now()
         return {
             "preview": preview,
@@ -207,6 +210,8 @@ class Page:
 
     def show(self, form: forms.Form, **context: Any) -> HttpResponse:
         """The page, or only its preview for the page's script."""
+        if (context.get("problems") or context.get("refusal")) and self.may_pass():
+            context["look_again_url"] = self.request.get_full_path()
         if self.request.headers.get(FRAGMENT_HEADER):
             return TemplateResponse(self.request, FRAGMENT, context)
         return TemplateResponse(
@@ -221,6 +226,15 @@ class Page:
                 **context,
             },
         )
+
+    def may_pass(self) -> bool:
+        """Whether something of ours is in progress, so that what stands in the way may soon be gone."""
+        organization = self.subject if isinstance(self.subject, Organization) else self.subject.organization
+        return SubscriptionEvent.objects.filter(
+            organization=organization,
+            state=SubscriptionEvent.State.PENDING,
+            source=SubscriptionEvent.Source.STAFF,
+        ).exists()
 
     # -- applying ---------------------------------------------------------------------------------------
 
@@ -289,8 +303,20 @@ class Page:
         except PreviewOutdated as outdated:
             return self.show(form, **self.previewed(form, str(outdated.message)))
         except NotPermitted as refusal:
-            denials.record(self.request.user, self.page.operation, self.subject, str(refusal.message))
+            denials.record(
+                self.request.user,
+                self.page.operation,
+                self.subject,
+                refusal.attempt,
+                reason=form.cleaned_data.get("reason", ""),
+                ticket=form.cleaned_data.get("ticket", ""),
+            )
             return self.show(form, problems=[str(refusal.message)])
+        except DoneMeanwhile as done_already:
+            # Without a preview anew, whose button would stand where the first one was.
+            return self.show(
+                form, problems=[str(done_already.message)], look_again_url=self.request.get_full_path()
+            )
         except BillingError as error:
             return self.show(form, problems=[str(error.message)])
         return page.done(self.request, done)

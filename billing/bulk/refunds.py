@@ -98,8 +98,8 @@ class RefundMany(BulkKind[Organization, RefundChoices, RefundPreview]):
 
         def hold_to_limit(row: PlannedRow) -> None:
             for back, amount in row.figures.items():
-                if why := allowance.refusal(amount, back.currency):
-                    raise NotPermitted(why)
+                if excess := allowance.refusal(amount, back.currency):
+                    raise NotPermitted(excess.why)
                 allowance.plan(amount, back.currency)
 
         return hold_to_limit

@@ -60,7 +60,9 @@ def do_row(row_id: int) -> None:
     except StripeUnreachable as error:
         _put_off(row, str(error.message))
     except BillingError as error:
-        _close(row, State.REFUSED, str(error.message), is_denied=isinstance(error, NotPermitted))
+        _close(
+            row, State.REFUSED, str(error.message), denial=error if isinstance(error, NotPermitted) else None
+        )
     except Exception:
         # Before the intent, so that nothing was asked of Stripe; after it, `_put_off` leaves the telling to the ledger.
         log.exception("Row %s of a bulk job broke off", row.pk)
@@ -108,12 +110,22 @@ def _subject(row: BulkRow) -> Subject:
     return subject
 
 
-def _close(row: BulkRow, state: BulkRow.State, message: str = "", *, is_denied: bool = False) -> None:
+def _close(
+    row: BulkRow, state: BulkRow.State, message: str = "", *, denial: NotPermitted | None = None
+) -> None:
     if performed(row.operation) is not None:
         # Refused, perhaps, because another try of this very row had done it already.
         state, message = State.ATTEMPTED, ""
-    elif is_denied:
-        denials.record(row.job.actor, KINDS[row.job.type].operation, _subject(row), message)
+    elif denial is not None:
+        denials.record(
+            row.job.actor,
+            KINDS[row.job.type].operation,
+            _subject(row),
+            denial.attempt,
+            reason=row.job.reason,
+            ticket=row.job.ticket,
+            bulk_job=row.job.pk,
+        )
     BulkRow.objects.filter(pk=row.pk, state=State.WAITING).update(state=state, message=message)
 
 

@@ -133,6 +133,7 @@ class ActivateOrganization(_Resuming, StandingOperation[ActivateChoices, Activat
 
     type = "activate_organization"
     label = gettext_lazy("Lifting of holds")
+    attempt = gettext_lazy("lift holds")
     permission = "organizations.suspend_organization"
     choices_class = ActivateChoices
     calls_stripe = False  # only where billing resumes, and then the preview asks for a key

@@ -196,6 +196,8 @@ class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](Course)
     """A staff operation: what it checks, shows, asks of Stripe and records. Has no state of its own."""
 
     permission: ClassVar[str]
+    attempt: ClassVar[str | Promise]
+    """What somebody does who tries it, as it follows "tried to": "change seats"."""
     choices_class: ClassVar[builtins.type[Choices]]
     calls_stripe: ClassVar[bool] = True
     """Whether it needs a usable key of Stripe's."""
@@ -238,6 +240,10 @@ class Operation[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](Course)
             "Stripe gave no clear answer, so we do not know yet whether it was done. We are finding out, mostly"
             " within a minute; do not repeat it. This page will say."
         )
+
+    def attempted(self, event: SubscriptionEvent) -> str:
+        """What a row that is not settled yet is to do, as it follows "began to": "change seats to 30"."""
+        return str(self.attempt)
 
     # -- ever after -------------------------------------------------------------------------------------
 

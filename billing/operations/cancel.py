@@ -44,6 +44,7 @@ class CancelSubscription(SubscriptionOperation[CancelChoices, CancelPreview]):
 
     type = "cancel_subscription"
     label = gettext_lazy("Cancellation")
+    attempt = gettext_lazy("cancel a subscription")
     permission = "organizations.cancel_subscription"
     choices_class = CancelChoices
     # What is credited was agreed to for as long as its preview is valid.

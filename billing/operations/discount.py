@@ -82,6 +82,7 @@ class ApplyDiscount(DiscountOperation[ApplyChoices, ApplyPreview]):
 
     type = "apply_discount"
     label = gettext_lazy("Coupon applied")
+    attempt = gettext_lazy("apply a coupon")
     choices_class = ApplyChoices
 
     def preview(self, subject: Organization, choices: ApplyChoices, at: int) -> ApplyPreview:
@@ -120,6 +121,7 @@ class RemoveDiscount(DiscountOperation[RemoveChoices, RemovePreview]):
 
     type = "remove_discount"
     label = gettext_lazy("Coupon removed")
+    attempt = gettext_lazy("remove a coupon")
     choices_class = RemoveChoices
 
     def refuse_reason(self, subject: Organization) -> str | None:

@@ -19,11 +19,11 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from billing import stripe_api
-from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
+from billing.errors import DoneMeanwhile, NotPermitted, OperationRefused, PreviewOutdated, StripeMisconfigured
 from billing.models import SubscriptionEvent
 from billing.one_look import read_once, remember
 from billing.operations.base import Agreement, Choices, Course, Intent, Subject
@@ -93,7 +93,7 @@ def perform(
         event, is_new = _intend(
             operation, subject, choices, agreed, actor=actor, reason=reason, ticket=ticket
         )
-    except PreviewOutdated:
+    except (PreviewOutdated, DoneMeanwhile):
         # Outdated by its own first click, perhaps, which was a moment faster.
         first = performed(agreed.uuid)
         if first is None:
@@ -135,7 +135,7 @@ def _intend(
     held = in_progress(lock_key)
     if held:
         raise PreviewOutdated(held)
-    preview = _as_agreed(operation, subject, choices, agreed, lock_key)
+    preview = _as_agreed(operation, subject, choices, agreed, lock_key, actor)
     try:
         with transaction.atomic():
             subject, organization = _locked(subject)
@@ -171,9 +171,17 @@ def _intend(
 
 
 def _as_agreed(
-    operation: AnyOperation, subject: Subject, choices: Choices, agreed: Agreement | Terms, lock_key: str
+    operation: AnyOperation,
+    subject: Subject,
+    choices: Choices,
+    agreed: Agreement | Terms,
+    lock_key: str,
+    actor: User,
 ) -> Any:
-    """The present preview, which is what was agreed to. Raises PreviewOutdated, and what `Terms.hold` raises."""
+    """The present preview, which is what was agreed to.
+
+    Raises PreviewOutdated; DoneMeanwhile where it is outdated by what the same person did; what `Terms.hold` raises.
+    """
     if isinstance(agreed, Terms):
         preview = operation.preview(subject, choices, int(timezone.now().timestamp()))
         agreed.hold(preview)
@@ -185,22 +193,40 @@ def _as_agreed(
     try:
         preview = operation.preview(subject, choices, agreed.at)
     except OperationRefused as refusal:
+        _refuse_what_they_did_themselves(_act_since(lock_key, agreed.at), actor, choices)
         raise PreviewOutdated(refusal.message) from refusal
     if preview.digest != agreed.digest:
-        raise PreviewOutdated(_whose_change(lock_key, agreed.at))
+        act = _act_since(lock_key, agreed.at)
+        _refuse_what_they_did_themselves(act, actor, choices)
+        raise PreviewOutdated(_whose_change(act))
     return preview
 
 
-def _whose_change(lock_key: str, since: int) -> str:
-    """What a colleague did under this lock since a preview was made, or that something else changed."""
+def _act_since(lock_key: str, since: int) -> SubscriptionEvent | None:
+    """The newest of our own acts under a lock that tells what it did, since a preview was made."""
     shown_at = datetime.datetime.fromtimestamp(since, datetime.UTC)
-    act = (
-        SubscriptionEvent.objects.filter(lock_key=lock_key, created_at__gte=shown_at).order_by("-id").first()
+    acts = SubscriptionEvent.objects.filter(lock_key=lock_key, created_at__gte=shown_at)
+    return acts.exclude(message=None).exclude(message="").order_by("-id").first()
+
+
+def _refuse_what_they_did_themselves(act: SubscriptionEvent | None, actor: User, choices: Choices) -> None:
+    """In another tab, perhaps. Raises DoneMeanwhile."""
+    if act is None or act.actor_id != actor.pk:
+        return
+    said = (
+        _("You did this already at %(time)s: %(what)s Nothing was changed now.")
+        if (act.plan or {}).get("choices") == choices.to_dict()
+        else _("You changed this at %(time)s, after it was shown here: %(what)s Nothing was changed now.")
     )
-    if act is None or not act.message:
+    raise DoneMeanwhile(said % {"time": _time_of(act), "what": act.message})
+
+
+def _whose_change(act: SubscriptionEvent | None) -> str:
+    """What a colleague did since a preview was made, or that something else changed."""
+    if act is None:
         return _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
-    said = _("%(who)s was faster: %(what)s") % {
-        "who": act.actor_label or _("The back office"),
+    said = _("Here %(who)s was faster: %(what)s") % {
+        "who": act.actor_label or _("the back office itself"),
         "what": act.message,
     }
     if act.reason:
@@ -272,14 +298,39 @@ def in_progress(lock_key: str) -> str | None:
         return _(
             "The back office itself is changing something here just now. Nothing was changed by you; wait for it."
         )
+    told = {
+        "who": other.actor_label,
+        "what": _attempted(other),
+        "time": _time_of(other),
+        "reason": other.reason,
+    }
     if not other.reason:
-        return _(
-            "Something that %(who)s began is still in progress here. Nothing was changed by you; wait for it."
-        ) % {"who": other.actor_label}
-    return _(
-        "Something that %(who)s began (“%(reason)s”) is still in progress here."
-        " Nothing was changed by you; wait for it."
-    ) % {"who": other.actor_label, "reason": other.reason}
+        return (
+            _(
+                "Here %(who)s began to %(what)s at %(time)s, which is still in progress."
+                " Nothing was changed by you; wait for it."
+            )
+            % told
+        )
+    return (
+        _(
+            "Here %(who)s began to %(what)s at %(time)s (“%(reason)s”), which is still in progress."
+            " Nothing was changed by you; wait for it."
+        )
+        % told
+    )
+
+
+def _attempted(event: SubscriptionEvent) -> str:
+    # The registry imports the operations, and they this module.
+    from billing.operations import OPERATIONS
+
+    operation = OPERATIONS.get(event.type)
+    return operation.attempted(event) if operation else _("change something")
+
+
+def _time_of(event: SubscriptionEvent) -> str:
+    return formats.time_format(timezone.localtime(event.created_at), "H:i")
 
 
 def know_what_is_in_progress(events: Iterable[SubscriptionEvent]) -> None:

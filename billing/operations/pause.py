@@ -112,6 +112,7 @@ class PauseCollection(_CollectionOperation[PauseChoices, PausePreview]):
 
     type = "pause_collection"
     label = gettext_lazy("Pause of collection")
+    attempt = gettext_lazy("pause collection")
     choices_class = PauseChoices
 
     def unfit(self, subscription: StripeObject) -> str | None:
@@ -184,6 +185,7 @@ class ResumeCollection(_CollectionOperation[SubscriptionChoices, ResumePreview])
 
     type = "resume_collection"
     label = gettext_lazy("Resumption of collection")
+    attempt = gettext_lazy("resume collection")
     choices_class = SubscriptionChoices
 
     def unfit(self, subscription: StripeObject) -> str | None:

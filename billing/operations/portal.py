@@ -34,6 +34,7 @@ class CreatePortalSession(Operation[Organization, Choices, PortalPreview]):
 
     type = "create_portal_session"
     label = gettext_lazy("Portal link")
+    attempt = gettext_lazy("make a link to the customer portal")
     permission = "organizations.create_portal_session"
     choices_class = Choices
     shows_at_once = False

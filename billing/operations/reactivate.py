@@ -46,6 +46,7 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
 
     type = "reactivate_subscription"
     label = gettext_lazy("Reactivation")
+    attempt = gettext_lazy("reactivate a subscription")
     permission = "organizations.reactivate_subscription"
     choices_class = ReactivateChoices
     # What is charged was agreed to for as long as its preview is valid.

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing import authority, mirror, stripe_api
-from billing.errors import StripeError, StripeRefused
+from billing.errors import Attempt, StripeError, StripeRefused
 from billing.models import OperationStep, SubscriptionEvent
 from billing.money import format_money
 from billing.operations.base import Failure, Intent, Operation, Settlement, Step, Told, Trace
@@ -46,6 +46,7 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
 
     type = REFUND_INVOICE
     label = gettext_lazy("Refund")
+    attempt = gettext_lazy("refund an invoice")
     permission = "organizations.refund_invoice"
     choices_class = RefundChoices
 
@@ -69,8 +70,21 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
         self, subject: Organization, choices: RefundChoices, preview: RefundPreview, actor: User
     ) -> Intent:
         """Within what the person may give back: one refund, or one credit note."""
-        authority.hold_to_limit(actor, preview.amount, preview.currency, self.permission, self.type)
         account, payment = preview.account, preview.payment
+        columns = {
+            "amount": preview.amount,
+            "currency": preview.currency,
+            "stripe_invoice_id": preview.invoice_id,
+            "stripe_charge_id": preview.charge_id,
+        }
+        authority.hold_to_limit(
+            actor,
+            preview.amount,
+            preview.currency,
+            self.permission,
+            self.type,
+            Attempt(_of_invoice(preview.amount, preview.currency, preview.number), columns),
+        )
         return Intent(
             steps=(_refund(preview, payment) if payment else _credit(preview),),
             before={
@@ -80,12 +94,7 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
                 "credited": account.credited,
                 "lost": account.lost,
             },
-            columns={
-                "amount": preview.amount,
-                "currency": preview.currency,
-                "stripe_invoice_id": preview.invoice_id,
-                "stripe_charge_id": preview.charge_id,
-            },
+            columns=columns,
         )
 
     def following(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Step | None:
@@ -154,6 +163,10 @@ class RefundInvoice(Operation[Organization, RefundChoices, RefundPreview]):
             },
         )
 
+    def attempted(self, event: SubscriptionEvent) -> str:
+        """How much of which invoice."""
+        return _of_invoice(event.amount or 0, event.currency or "", (event.plan or {})["number"])
+
     def retell(self, event: SubscriptionEvent) -> Told:
         """How much of which invoice went where, and what Stripe was told as the reason."""
         plan, after = event.plan or {}, event.after or {}
@@ -218,6 +231,13 @@ def _credit(preview: RefundPreview) -> Step:
     if preview.stripe_reason in _REASONS_OF_NOTES:
         params["reason"] = _REASONS_OF_NOTES[preview.stripe_reason]
     return Step("credit", "POST", "/v1/credit_notes", params)
+
+
+def _of_invoice(amount: int, currency: str, number: str) -> str:
+    return _("refund %(amount)s of %(number)s") % {
+        "amount": format_money(amount, currency),
+        "number": number,
+    }
 
 
 def _payment_of(params: dict[str, Any]) -> dict[str, str]:

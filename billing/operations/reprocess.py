@@ -41,6 +41,7 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
 
     type = "reprocess_event"
     label = gettext_lazy("Processed again")
+    attempt = gettext_lazy("process an event again")
     permission = "billing.reprocess_event"
     choices_class = Choices
 

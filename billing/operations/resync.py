@@ -35,6 +35,7 @@ class _Resync[PreviewT: Preview](Operation[Organization, Choices, PreviewT]):
 
     type = "resync_organization"
     label = gettext_lazy("Read from Stripe again")
+    attempt = gettext_lazy("read a customer from Stripe again")
     permission = "organizations.resync_organization"
     choices_class = Choices
 

@@ -40,6 +40,7 @@ class ScheduleSeats(SeatOperation[SeatPlanPreview]):
 
     type = "schedule_seats"
     label = gettext_lazy("Change of seats planned")
+    attempt = gettext_lazy("plan a change of seats")
 
     def preview(self, subject: Organization, choices: SeatChoices, at: int) -> SeatPlanPreview:
         """When, and what it costs from then on."""
@@ -164,6 +165,7 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
 
     type = "withdraw_scheduled_seats"
     label = gettext_lazy("Planned change of seats withdrawn")
+    attempt = gettext_lazy("withdraw a planned change of seats")
 
     def preview(self, subject: Organization, choices: SeatChoices, at: int) -> SeatWithdrawalPreview:
         """What will not happen."""

@@ -37,6 +37,7 @@ class ChangeSeats(SeatOperation[SeatPreview]):
 
     type = "change_seats"
     label = gettext_lazy("Change of seats")
+    attempt = gettext_lazy("change seats")
     # The figures that the person agreed to are worth no longer than their preview.
     resend_within = datetime.timedelta(seconds=settings.PREVIEW_MAX_AGE_SECONDS)
 
@@ -74,6 +75,10 @@ class ChangeSeats(SeatOperation[SeatPreview]):
                 "currency": preview.currency,
             },
         )
+
+    def attempted(self, event: SubscriptionEvent) -> str:
+        """To how many."""
+        return _("change seats to %(seats)s") % {"seats": event.quantity}
 
     def settle(self, event: SubscriptionEvent, answers: list[StripeObject]) -> Settlement:
         """Stripe's answer is the changed subscription."""

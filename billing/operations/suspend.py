@@ -125,6 +125,7 @@ class SuspendOrganization(StandingOperation[SuspendChoices, SuspendPreview]):
 
     type = SUSPENSION
     label = gettext_lazy("Suspension")
+    attempt = gettext_lazy("suspend an organization")
     permission = "organizations.suspend_organization"
     choices_class = SuspendChoices
     calls_stripe = False  # only for what is chosen about billing, and then the preview asks for a key

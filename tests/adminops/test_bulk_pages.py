@@ -272,7 +272,7 @@ def test_whoever_may_not_sees_no_action_and_leaves_a_line(organizations: list[Or
     assert nosy.post(BULK, answers()).status_code == 403
     assert nosy.get(BULK).status_code == 403
     (line,) = SubscriptionEvent.objects.filter(type="permission.denied")
-    assert "Change of seats" in (line.message or "")
+    assert "tried to change seats, without" in (line.message or "")
 
 
 def test_strangers_and_forged_requests_come_to_nothing(

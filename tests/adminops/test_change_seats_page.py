@@ -284,6 +284,45 @@ def test_a_second_click_says_what_the_first_did_and_does_nothing(
     assert attempts() == 1
 
 
+def test_a_second_tab_of_ones_own_says_what_one_did_there_and_offers_no_button(
+    sandbox: Sandbox, world: World, organization: Organization, colleague: Client
+) -> None:
+    here, there, other = (
+        token_in(preview(colleague, organization)),
+        token_in(preview(colleague, organization)),
+        token_in(preview(colleague, organization, 20)),
+    )
+    assert apply(colleague, organization, there).status_code == 302
+    again = apply(colleague, organization, here)
+    assert re.search(r"You did this already at \d\d:\d\d: Seats changed from 8 to 12\.", Page(again).text)
+    assert "faster" not in Page(again).text
+    assert "Look again" in Page(again).text
+    assert 'value="apply"' not in again.content.decode()
+    otherwise = apply(colleague, organization, other, 20)
+    assert re.search(r"You changed this at \d\d:\d\d, after it was shown here: Seats", Page(otherwise).text)
+    assert 'value="apply"' not in otherwise.content.decode()
+    assert seats_at_stripe(sandbox, world) == 12
+    assert attempts() == 1
+
+
+def test_a_second_person_is_told_what_is_in_progress_once_and_may_look_again(
+    sandbox: Sandbox, organization: Organization, colleague: Client, settings: Settings
+) -> None:
+    settings.STRIPE_READ_TIMEOUT = 0.7
+    second = login()
+    late = token_in(preview(second, organization))
+    token = token_in(preview(colleague, organization, 30))
+    sandbox.control(
+        "POST", "faults", {"kind": "timeout_after", "method": "POST", "path": "/v1/subscriptions/*"}
+    )
+    assert apply(colleague, organization, token, 30).status_code == 302
+    for response in (apply(second, organization, late), second.get(url(organization))):
+        text = Page(response).text
+        assert re.search(r"Here \S+ began to change seats to 30 at \d\d:\d\d \(“new hires”\)", text), text
+        assert text.count("still in progress") == 1, text
+        assert "Look again" in text
+
+
 # -- who, how often, and whether at all -------------------------------------------------------------------
 
 
@@ -293,7 +332,7 @@ def test_without_the_permission_there_is_no_page(organization: Organization) -> 
     assert onlooker.post(url(organization), {**answers(), "step": "apply"}).status_code == 403
     denied = SubscriptionEvent.objects.get(source="staff")
     assert (denied.type, denied.organization, denied.state) == ("permission.denied", organization, "done")
-    assert "tried “Change of seats” without being allowed to. Nothing was changed." in (denied.message or "")
+    assert "tried to change seats, without being allowed to. Nothing was changed." in (denied.message or "")
     stranger = Client()
     assert stranger.get(url(organization)).status_code == 302
 
@@ -333,6 +372,8 @@ def test_the_eleventh_within_a_minute_waits_and_says_until_when(
     assert "10 times within a minute" in Page(response).text
     assert "Nothing was changed." in Page(response).text
     assert f"Try again in {seconds} second" in Page(response).text
+    assert "You have tried this 10 times within a minute" in Page(response).text
+    assert "Back to the form" in Page(response).text
     assert seats_at_stripe(sandbox, world) == 8
     # A colleague has a count of their own.
     other = login()

@@ -259,6 +259,18 @@ def test_a_limit_is_shown_before_and_held(
     assert refunded(sandbox, world) == 0
     (line,) = SubscriptionEvent.objects.filter(source="staff")
     assert line.type == "permission.denied"
+    number = invoice_of(sandbox, world).number
+    told = f"tried to refund $100.01 of {number}, over the limit of $100.00. Nothing was changed."
+    assert (line.message or "").endswith(told)
+    assert (line.reason, line.ticket) == ("they left", "4711")
+    assert (line.amount, line.currency, line.stripe_invoice_id) == (10_001, "usd", invoice)
+    auditor = Client()
+    auditor.force_login(StaffFactory(permissions=["billing.view_subscriptionevent"]))
+    events = reverse("admin:billing_subscriptionevent_changelist")
+    for address in (events, reverse("admin:billing_subscriptionevent_change", args=[line.pk])):
+        response = auditor.get(address)
+        assert re.search(r'bo-badge bo-amber">(?:(?!bo-badge).)*<span>Refused<', response.content.decode())
+        assert "$100.01" in Page(response).text
 
 
 def test_the_second_person_sees_whose_refund_is_under_way_and_why(

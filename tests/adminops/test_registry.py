@@ -16,6 +16,7 @@ from adminops.pages.bulk import bulk_url
 from adminops.pages.bulk_forms import FORMS
 from billing.models import BulkJob, SubscriptionEvent
 from billing.operations import OPERATIONS
+from billing.operations.settlement import AnyOperation
 from tests.adminops.pages import Page
 from tests.conftest import Sandbox
 from tests.factories import AdministratorFactory, StaffFactory
@@ -114,6 +115,14 @@ def test_each_role_may_do_to_many_exactly_what_it_may_do_to_one(name: str) -> No
     assert not BulkJob.objects.exists()
 
 
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+def test_everything_that_can_be_tried_has_a_phrase_for_it(operation: AnyOperation) -> None:
+    phrase = str(operation.attempt)
+    assert phrase[:1].islower(), phrase
+    assert not phrase.endswith(".")
+    assert phrase != str(operation.label)
+
+
 @every_action
 def test_whoever_may_not_sees_no_button_and_leaves_a_line(action: StaffAction, sandbox: Sandbox) -> None:
     situation = SITUATIONS[action.name](sandbox)
@@ -133,7 +142,7 @@ def test_whoever_may_not_sees_no_button_and_leaves_a_line(action: StaffAction, s
 
     (line,) = SubscriptionEvent.objects.filter(type="permission.denied")
     assert (line.actor, line.state) == (user, "done")
-    assert f"nosy tried “{action.operation.label}” without being allowed to" in (line.message or "")
+    assert f"nosy tried to {action.operation.attempt}, without being allowed to." in (line.message or "")
     assert situation.effect() == before
 
 

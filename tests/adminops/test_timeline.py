@@ -227,7 +227,7 @@ def test_a_denial_names_the_person(support: Client, organization: Organization) 
     bob: User = StaffFactory(first_name="Bob", last_name="Berg")
     denials.record(bob, OPERATIONS["refund_invoice"], organization)
     [line] = lines(support, organization)
-    assert line.what.startswith("Bob Berg tried “Refund”")
+    assert line.what.startswith("Bob Berg tried to refund an invoice, without being allowed to.")
 
 
 def test_a_history_of_any_length_costs_the_same(support: Client, organization: Organization) -> None:

@@ -583,12 +583,15 @@ def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
         shown={row.selected.key: row.digest for row in planned.rows},
         asked=ASKED["refund_invoice"],
         actor=supporter,
+        reason="an outage",
     )
     do_all(job)
     # $232.00 and $261.00 are within the $500.00 of a day, and another $290.00 is not.
     assert [outcome for outcome, _told in outcomes(job)] == ["done", "done", "refused"]
     denied = SubscriptionEvent.objects.get(type="permission.denied", actor=supporter)
-    assert denied.reason == outcomes(job)[2][1]
+    assert "tried to refund $290.00 of " in (denied.message or "")
+    assert ", over the limit of $500.00 a day. Nothing was changed." in (denied.message or "")
+    assert (denied.reason, denied.amount, denied.after["bulk_job"]) == ("an outage", 29_000, job.pk)  # type: ignore[index]
 
 
 def test_what_is_beyond_a_persons_limits_is_told_before_counting_one_after_another(
