@@ -99,11 +99,11 @@ class OverdueFilter(RadioFilter):
 class DriftFilter(RadioFilter):
     """Whether what we hold differs from what Stripe says."""
 
-    title = _("compared with Stripe")
+    title = _("differences")
     parameter_name = "drift"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("Differs"))]
+        return [("yes", _("With differences to settle"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() != "yes":

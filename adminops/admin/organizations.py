@@ -24,7 +24,7 @@ from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
-from adminops.pages.badges import DIFFERS, access_badge, member_badge, stripe_badge, subscription_badge
+from adminops.pages.badges import DIFFERS, Badge, access_badge, member_badge, stripe_badge, subscription_badge
 from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
 from adminops.pages.invoice import invoice_urls
@@ -103,7 +103,7 @@ class OrganizationAdmin(BackOfficeAdmin):
         "quick",
     )
     search_fields = ("name", "slug", "billing_email")
-    search_help_text = _("Name, e-mail, a member's e-mail, or any Stripe id")
+    search_help_text = _("Name, e-mail or Stripe id")
     list_filter = ORGANIZATION_FILTERS
     fields = ("name", "slug", "billing_email")
     readonly_fields = ("slug",)
@@ -154,7 +154,13 @@ class OrganizationAdmin(BackOfficeAdmin):
 
     @display(description=_("Access"))
     def access(self, obj: Any) -> str:
-        return format_html("{}", access_badge(obj.holds_open))
+        badge = access_badge(obj.holds_open)
+        if not obj.holds_open:
+            return format_html("{}", badge)
+        # The kinds beneath the word: beside it they would make the column as wide as the longest of them.
+        kinds = ", ".join(hold.get_kind_display() for hold in obj.holds_open)
+        short = Badge(_("Suspended"), badge.tone, badge.icon, badge.title)
+        return format_html('{}<span class="bo-below">{}</span>', short, kinds)
 
     @display(description=_("Subscription"), ordering="subscription_status")
     def subscription(self, obj: Organization) -> str:

@@ -97,6 +97,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
     from adminops.admin.mirror import MIRROR_PAGES
 
+    # What people act on; the rest of the mirror is for looking something up.
+    money = [page for page in MIRROR_PAGES if page.model_name in {"invoice", "charge", "refund", "dispute"}]
+
     return [
         {
             "items": [{"title": _("Home"), "icon": "home", "link": reverse("admin:index")}],
@@ -111,6 +114,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         {
             "title": _("Billing"),
             "items": [
+                *(item(page.title, page.icon, f"djstripe.{page.model_name}") for page in money),
                 item(_("Subscription events"), "history", "billing.subscriptionevent"),
                 item(_("Alerts"), "notifications", "billing.alert"),
                 item(_("Bulk jobs"), "checklist", "billing.bulkjob", sees="billing.view_subscriptionevent"),
@@ -122,7 +126,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item(page.title, page.icon, f"djstripe.{page.model_name}")
                 for page in MIRROR_PAGES
-                if page.in_navigation
+                if page.in_navigation and page not in money
             ],
         },
         {

@@ -87,7 +87,7 @@ def access_badge(holds: Sequence[Hold]) -> Badge:
     return Badge(f"{_('Suspended')}: {kinds}", RED, "lock", title="; ".join(hold.reason for hold in holds))
 
 
-DIFFERS = Badge(gettext_lazy("Differs from Stripe"), AMBER, "compare_arrows")
+DIFFERS = Badge(gettext_lazy("Difference found"), AMBER, "compare_arrows")
 
 _EVENT_STATE = {
     SubscriptionEvent.State.PENDING: (BLUE, "sync"),

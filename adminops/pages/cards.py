@@ -96,7 +96,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         ),
         Card(
             counted(figures.differing),
-            ngettext("differs from Stripe", "differ from Stripe", figures.differing),
+            ngettext("with a difference", "with differences", figures.differing),
             tone="amber" if figures.differing else "",
             **link(drift="yes"),
         ),

@@ -16,6 +16,7 @@ from adminops.pages import words
 from adminops.pages.badges import AMBER, RED, Badge, event_badge
 from adminops.pages.event_words import by_whom, type_in_words
 from billing import mirror
+from billing.denials import TYPE as DENIED
 from billing.figures import Figures, figures_of_all
 from billing.models import Alert, CustomerSync, SubscriptionEvent
 from billing.money import format_money
@@ -49,7 +50,7 @@ class Act:
 
     what: str
     whose: str
-    badge: Badge
+    badge: Badge | None
     url: str
 
 
@@ -122,7 +123,7 @@ class Home:
         organizations = reverse("admin:organizations_organization_changelist")
         if self._sees("organizations.view_organization") and self._figures is not None:
             differing = self._figures[0].differing
-            yield _alarming(_("Differ from Stripe"), differing, f"{organizations}?drift=yes", AMBER)
+            yield _alarming(_("With differences to settle"), differing, f"{organizations}?drift=yes", AMBER)
         if self._sees("billing.view_subscriptionevent"):
             events = reverse("admin:billing_subscriptionevent_changelist")
             waiting = CustomerSync.objects.filter(wanted__gt=F("done")).aggregate(
@@ -192,6 +193,7 @@ def _act(event: SubscriptionEvent) -> Act:
     return Act(
         event.message or type_in_words(event.type),
         " · ".join(part for part in said if part),
-        event_badge(event),
+        # Most are done, and need no word for it.
+        None if event.state == SubscriptionEvent.State.DONE and event.type != DENIED else event_badge(event),
         reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
     )

@@ -32,7 +32,7 @@ READY: dict[str, tuple[tuple[Promise, dict[str, str]], ...]] = {
         (gettext_lazy("Set to end"), {"cancels": "soon"}),
         (gettext_lazy("Trials ending"), {"cancels": "trial"}),
         (gettext_lazy("Suspended"), {"access": "suspended"}),
-        (gettext_lazy("Differ from Stripe"), {"drift": "yes"}),
+        (gettext_lazy("With differences"), {"drift": "yes"}),
     ),
     "billing.subscriptionevent": (
         (gettext_lazy("All"), {}),

@@ -211,7 +211,7 @@ def test_filters_narrow_by_members_and_by_what_differs(support: Client) -> None:
     assert names(support, *known, role="owner") == ["Owned"]
     assert set(names(support, *known, role="ownerless")) == {"Orphan", "Drifting"}
     assert names(support, *known, drift="yes") == ["Drifting"]
-    assert "Differs from Stripe" in listed(support, drift="yes")
+    assert "Difference found" in listed(support, drift="yes")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_cards_say_what_is_listed_and_lead_to_it(support: Client) -> None:
         "4 paying",
         "$469.40 · €98.70 MRR",
         "1 past due, $21.40",
-        "1 differs from Stripe",
+        "1 with a difference",
         "1 failed event",
     ):
         assert words in text

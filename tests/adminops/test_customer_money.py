@@ -132,7 +132,7 @@ def test_the_next_invoice_knows_coupon_and_credit_and_says_what_it_does_not_know
         "Launch: 25% off for 3 months, until",
         "about $174.00 on",
         "$58.00 off by coupon, $50.00 of it from the customer's credit,"
-        " without tax, and changes since the last invoice",
+        " not counting tax or changes since the last invoice",
         "$50.00 Credit waiting",
         "Credit, which pays the next invoices before any card is charged",
     ):

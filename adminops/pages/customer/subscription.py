@@ -142,9 +142,9 @@ class SubscriptionCard:
                 _("with %(sum)s that the customer owes from before") % {"sum": money(-estimate.from_balance)}
             )
         said.append(
-            _("without usage, tax, and changes since the last invoice")
+            _("not counting usage, tax or changes since the last invoice")
             if estimate.has_usage
-            else _("without tax, and changes since the last invoice")
+            else _("not counting tax or changes since the last invoice")
         )
         return ", ".join(said)
 
