@@ -238,6 +238,11 @@ PORTAL_RETURN_URL = env.str("PORTAL_RETURN_URL", default="")
 # Calls a staff user may make of each operation; the registry of actions names them.
 WEBHOOK_MAX_BODY_BYTES = 256 * 1024
 WEBHOOK_TOLERANCE_SECONDS = 300
+# Alerts (billing/road_watch.py): events that wait so long, and no delivery for so long although Stripe has events.
+WEBHOOK_BACKLOG_MINUTES = env.int("WEBHOOK_BACKLOG_MINUTES", default=10)
+WEBHOOK_SILENCE_MINUTES = env.int("WEBHOOK_SILENCE_MINUTES", default=30)
+# Bodies of events are kept so many days; what the ledger says of them is kept for ever.
+PAYLOAD_RETENTION_DAYS = env.int("PAYLOAD_RETENTION_DAYS", default=400)
 
 # -- Reconciliation ---------------------------------------------------------------------------------------
 

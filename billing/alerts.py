@@ -6,10 +6,13 @@ that is deferred with it, so that neither is there without the other.
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -58,6 +61,39 @@ KINDS: dict[str, Kind] = {
             " behind; the customer's other events go on."
         ),
     ),
+    "webhooks_silent": Kind(
+        gettext_lazy("Webhooks fell silent"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Look at the endpoint in Stripe's dashboard (Developers, Webhooks): whether it is enabled, its address is"
+            " right, and how its deliveries are answered. Until it works, events are read from Stripe's list every ten"
+            " minutes, so nothing is lost, only late."
+        ),
+    ),
+    "webhooks_missed": Kind(
+        gettext_lazy("Webhooks got lost"),
+        Alert.Severity.LOOK,
+        gettext_lazy(
+            "Nothing is to be done for these events: they were read from Stripe's list. If it happens again, look at"
+            " the endpoint's failed deliveries in Stripe's dashboard."
+        ),
+    ),
+    "backlog": Kind(
+        gettext_lazy("Webhooks wait too long"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "See whether workers run (manage.py work) and what they log; start more of them if they are busy. Nothing"
+            " is lost, but pages are behind until they have caught up."
+        ),
+    ),
+    "clock_off": Kind(
+        gettext_lazy("A clock is wrong"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Set the clock of the machines by the network's time (NTP). Webhooks are refused once it is five"
+            " minutes off."
+        ),
+    ),
     "given_back_too_much": Kind(
         gettext_lazy("More given back than was paid"),
         Alert.Severity.TODAY,
@@ -94,6 +130,26 @@ def raise_alert(
     if is_new and settings.ALERT_EMAILS:
         app.configure_task(MAIL_TASK, queue=MAIL_QUEUE).defer(alert_id=alert.pk)
     return is_new
+
+
+# What was over for less than that was not: an alert that comes and goes is one.
+STILL_THE_SAME = datetime.timedelta(hours=1)
+
+
+def watch(kind: str, wrong: str | None) -> bool:
+    """Raise an alert of a kind for as long as something is `wrong`, in a sentence; None says that it is over.
+
+    Returns whether it was raised now: once for each time it goes wrong. Asked by one job at a time.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        same = Alert.objects.filter(Q(ended_at=None) | Q(ended_at__gt=now - STILL_THE_SAME), kind=kind)
+        if wrong is None:
+            same.filter(ended_at=None).update(ended_at=now)
+            return False
+        if same.update(ended_at=None):
+            return False
+        return raise_alert(kind, now.isoformat(), wrong)
 
 
 def mail_alert(alert_id: int) -> None:

@@ -177,6 +177,11 @@ def record_staff_act(
     )
 
 
+def columns_of(event: StripeEvent) -> dict[str, Any]:
+    """The columns of evidence that an event of Stripe's fills."""
+    return {name: getattr(event, name) for name in _COLUMNS}
+
+
 def payload_of(event: SubscriptionEvent) -> Any:
     """The decoded body of an event, or None where there is none any more."""
     payload = getattr(event, "payload", None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import time
 from collections.abc import Callable
 
 from django.conf import settings
+from django.utils import timezone
 from procrastinate import JobContext, RetryStrategy, builtin_tasks
 from procrastinate.contrib.django import app
 
-from billing import alerts, budget, figures, inbox, refund_news, sync
+from billing import alerts, budget, figures, inbox, refund_news, retention, sync
 from billing.bulk import jobs, rows
 from billing.errors import OperationRefused, OutcomeUnknown
 from billing.models import ReconciliationRun
@@ -169,6 +171,18 @@ async def take_back(context: JobContext, timestamp: int) -> None:
 def add_up(timestamp: int) -> None:
     """Every minute: add up what pages show and may not take the time to."""
     figures.store_figures()
+
+
+@app.periodic(cron="47 3 * * *")
+@app.task(
+    name="billing.tasks.purge_payloads",
+    queue=MAINTENANCE_QUEUE,
+    queueing_lock="purge_payloads",
+    pass_context=False,
+)
+def purge_payloads(timestamp: int) -> None:
+    """Every night: delete the bodies of old events."""
+    retention.purge_payloads(timezone.now() - datetime.timedelta(days=settings.PAYLOAD_RETENTION_DAYS))
 
 
 @app.periodic(cron="17 3 * * *")

@@ -1,7 +1,8 @@
 """Events that Stripe never managed to deliver: read from its list, and taken in as if they had come.
 
 Stripe lists the events of thirty days. Each goes through the same door as a delivered one, oldest first, and is marked
-as recovered; one that the ledger has already changes nothing.
+as recovered; one that the ledger has already changes nothing. A job does it every ten minutes, and
+`manage.py backfill_events` when asked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from django.utils import timezone
 from billing import stripe_api
 from billing.importing import read_in_full_at
 from billing.ledger import StripeEvent, record_stripe_event
+from billing.models import Watermark
 from billing.reconciliation.replay import TakenIn
 from billing.stripe_api import StripeObject
 from webhooks.handlers import interpret
@@ -27,6 +29,16 @@ SLICE = datetime.timedelta(days=1)
 LISTED = datetime.timedelta(days=30)
 # How far Stripe's clock and ours may differ.
 CLOCK_SKEW = datetime.timedelta(minutes=1)
+# So many events are held in memory at most, unless a single second has more.
+AT_ONCE = 2_000
+
+# Until when the job has read, in our own table; it reads again what Stripe may have listed late.
+WATERMARK = "events"
+OVERLAP = datetime.timedelta(hours=1)
+# What is younger may still be on its way to us.
+ON_ITS_WAY = datetime.timedelta(minutes=1)
+# How far the very first job looks back; older ones are for the command.
+AT_FIRST = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Backfill:
 
     since: datetime.datetime
     until: datetime.datetime
+    reached: datetime.datetime
+    """Until when everything was read."""
     new: int = 0
     settled: int = 0
     """Of the new ones, those whose customer was read in full since; nothing is left to do for them."""
@@ -48,28 +62,55 @@ class Backfill:
         return self.new + self.known + len(self.unreadable)
 
 
-def backfill_events(since: datetime.datetime) -> Iterator[Backfill]:
-    """Take in the events since `since` (aware). Yields how far it is after each slice of time; the last is the result.
+def recover() -> Backfill | None:
+    """What the job does: take in what never arrived since the last time. None where there is nothing to read yet.
 
-    Raises StripeError when the list cannot be read; what was taken in until then stays.
+    Raises StripeError; then the next time begins where this one did.
     """
-    until = timezone.now()
-    progress = Backfill(max(since, until - LISTED), until)
-    begin = progress.since
-    while begin < until:
-        end = min(begin + SLICE, until)
-        events = _listed(begin, end if end < until else None)
-        progress = _take_in(events, progress)
+    until = timezone.now() - ON_ITS_WAY
+    reached = Watermark.objects.filter(name=WATERMARK).values_list("reached_at", flat=True).first()
+    progress = None
+    for progress in backfill_events(reached - OVERLAP if reached else until - AT_FIRST, until):
+        Watermark.objects.update_or_create(name=WATERMARK, defaults={"reached_at": progress.reached})
+    return progress
+
+
+def backfill_events(since: datetime.datetime, until: datetime.datetime | None = None) -> Iterator[Backfill]:
+    """Take in the events since `since` (aware), until now or `until`. Yields how far it is after each slice of time.
+
+    The last is the result. Raises StripeError when the list cannot be read; what was taken in until then stays.
+    """
+    now = timezone.now()
+    end_of_all = until or now
+    since = max(since, now - LISTED)
+    progress = Backfill(since, end_of_all, since)
+    begin, span = since, SLICE
+    while begin < end_of_all:
+        end = min(begin + span, end_of_all)
+        # The last slice has no end: events of this very second are among it.
+        events = _listed(begin, end if end < end_of_all or until else None)
+        if events is None:
+            # Newest first, so a day that is too full is read in parts.
+            span = max((end - begin) / 2, datetime.timedelta(seconds=1))
+            continue
+        progress = replace(_take_in(events, progress), reached=end)
         yield progress
-        begin = end
+        begin, span = end, min(span * 2, SLICE)
 
 
-def _listed(begin: datetime.datetime, end: datetime.datetime | None) -> list[StripeObject]:
-    """The events created from `begin` until before `end`, or until now, oldest first."""
+def _listed(begin: datetime.datetime, end: datetime.datetime | None) -> list[StripeObject] | None:
+    """The events created from `begin` until before `end`, or until now, oldest first; None where they are too many."""
     created = {"gte": int(begin.timestamp())}
     if end is not None:
         created["lt"] = int(end.timestamp())
-    found = [event for page in stripe_api.list_pages("/v1/events", {"created": created}) for event in page]
+        if created["lt"] <= created["gte"]:
+            return []
+    is_short = (end or timezone.now()) - begin <= datetime.timedelta(seconds=2)
+    found: list[StripeObject] = []
+    for page in stripe_api.list_pages("/v1/events", {"created": created}):
+        found += page
+        if len(found) > AT_ONCE and not is_short:
+            return None
     found.reverse()
     return found
 

@@ -83,7 +83,13 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @display(description=_("Since"))
     def since(self, obj: Alert) -> str:
-        return moment(obj.created_at)
+        if obj.ended_at is None:
+            return moment(obj.created_at)
+        return format_html(
+            '{}<span class="bo-below">{}</span>',
+            moment(obj.created_at),
+            format_html(str(_("over since {}")), moment(obj.ended_at)),
+        )
 
     @display(description=_("Acknowledged"))
     def acknowledged(self, obj: Alert) -> str:

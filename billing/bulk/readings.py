@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from billing.bulk.base import BulkKind, OrganizationsKind, PlannedRow, Selected, changed, with_held
 from billing.errors import OperationRefused
+from billing.late_meaning import with_meaning
 from billing.models import SubscriptionEvent
 from billing.operations.base import Choices, Preview
 from billing.operations.reprocess import ReprocessPreview, unprocessable
@@ -66,7 +67,7 @@ class ReprocessMany(BulkKind[SubscriptionEvent, Choices, ReprocessPreview]):
         return with_held(read, lambda each: self.operation.lock_key(each.subject, Choices()))
 
     def planned(self, selected: Selected[SubscriptionEvent], asked: dict[str, Any]) -> PlannedRow:
-        if reason := unprocessable(selected.subject) or selected.held:
+        if reason := unprocessable(with_meaning(selected.subject)) or selected.held:
             raise OperationRefused(reason)
         objects = selected.subject.objects_to_read or []
         outlook = _("Read from Stripe again: %(objects)s") % {"objects": ", ".join(objects)}

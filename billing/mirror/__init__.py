@@ -40,7 +40,7 @@ from billing.mirror.payments import (
     unpaid_invoices_of,
 )
 from billing.mirror.tables import MIRRORED_MODELS, customer_of, has_field, known
-from billing.mirror.writing import buyers_of, forget, renew_catalogue, upsert
+from billing.mirror.writing import buyers_of, erase, forget, renew_catalogue, upsert
 
 __all__ = [
     "MIRRORED_MODELS",
@@ -55,6 +55,7 @@ __all__ = [
     "disputes_of",
     "disputes_of_charges",
     "disputes_to_answer",
+    "erase",
     "forget",
     "forget_detached",
     "has_field",

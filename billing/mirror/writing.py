@@ -11,9 +11,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import models
-from djstripe.models import Customer, Invoice, Price, Product, Subscription
+from djstripe.models import (
+    Charge,
+    Customer,
+    Invoice,
+    PaymentIntent,
+    PaymentMethod,
+    Price,
+    Product,
+    Subscription,
+)
 from djstripe.models.base import StripeModel
 
+from billing.mirror.erasing import erased_among, owner_of, without_personal
 from billing.mirror.tables import MIRRORED_MODELS, MODEL_OF, id_of
 from billing.stripe_api import StripeObject
 
@@ -37,6 +47,7 @@ def upsert(objects: Iterable[StripeObject], *, rules_catalogue: bool = False) ->
         for found in _with_nested(item):
             batch[MODEL_OF[found["object"]]][found["id"]] = found
     _write_customer_stubs(batch)
+    _leave_out_erased(batch)
     for model in MIRRORED_MODELS:
         deleted = [data for data in batch[model].values() if data.get("deleted")]
         present = [data for data in batch[model].values() if not data.get("deleted")]
@@ -48,6 +59,34 @@ def upsert(objects: Iterable[StripeObject], *, rules_catalogue: bool = False) ->
         for data in deleted:
             _mark_deleted(model, data)
     return otherwise
+
+
+def _leave_out_erased(batch: dict[type[StripeModel], dict[str, StripeObject]]) -> None:
+    """Take what is personal out of what is of customers whose data were erased here; Stripe may go on telling it."""
+    named = {
+        id_: owner for found in batch.values() for id_, data in found.items() if (owner := owner_of(data))
+    }
+    erased = erased_among(named.values()) if named else set()
+    for found in batch.values() if erased else ():
+        for id_, data in found.items():
+            if named.get(id_) in erased and not data.get("deleted"):
+                found[id_] = without_personal(data)
+
+
+def erase(customer_id: str) -> int:
+    """Take what is personal out of all documents of a customer, now and for ever. Returns how many there were.
+
+    Runs inside the caller's transaction.
+    """
+    documents = 0
+    for model in (Customer, PaymentMethod, Subscription, PaymentIntent, Charge, Invoice):
+        column = "id" if model is Customer else "customer_id"
+        rows = model.objects.select_for_update().filter(**{column: customer_id}).order_by("id")
+        found = [without_personal(data) for data in rows.values_list("stripe_data", flat=True)]
+        if found:
+            _write(model, found)
+        documents += len(found)
+    return documents
 
 
 def forget(object_ids: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ Amounts are minor units of the row's ISO currency. Times are aware UTC.
 from billing.models.alerts import Alert
 from billing.models.bulk import BulkJob, BulkRow
 from billing.models.figures import StoredFigures
-from billing.models.inbox import CallBudget, CustomerSync
+from billing.models.inbox import CallBudget, CustomerSync, Watermark
 from billing.models.ledger import EventPayload, OperationStep, SubscriptionEvent
 from billing.models.reconciliation import (
     Discrepancy,
@@ -31,4 +31,5 @@ __all__ = [
     "ReconciliationSlice",
     "StoredFigures",
     "SubscriptionEvent",
+    "Watermark",
 ]

@@ -37,6 +37,12 @@ class Alert(models.Model):
         SubscriptionEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     created_at = models.DateTimeField(_("since"), db_default=Now())
+    ended_at = models.DateTimeField(
+        _("over since"),
+        null=True,
+        blank=True,
+        help_text=_("When what is watched all the time was well again; while it is not, no second one is raised."),
+    )
     mailed_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True, blank=True)
     acknowledged_by = models.ForeignKey(

@@ -38,6 +38,21 @@ class CustomerSync(models.Model):
         return self.customer_id
 
 
+class Watermark(models.Model):
+    """Until when something that goes on for ever was done, such as reading Stripe's list of events."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    reached_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("watermark")
+        verbose_name_plural = _("watermarks")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class CallBudget(models.Model):
     """The next free slot for a call to Stripe: over all, and for each endpoint (billing/budget.py)."""
 

@@ -6,19 +6,23 @@ import datetime
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.difference_words import told_differences
 from billing.differences import Differences, compare
 from billing.errors import ObjectMissing, OperationRefused
+from billing.late_meaning import with_meaning
 from billing.models import SubscriptionEvent
 from billing.operations.base import Choices, Intent, Operation, Preview, Settlement, Told
-from billing.operations.intent import in_progress
+from billing.operations.intent import in_progress, record_intent
 from billing.operations.resync import read_again
-from billing.reading import read_object
-from billing.stripe_api import StripeObject
+from billing.operations.settlement import carry_out
+from billing.reading import catalogue_key, kind_of_catalogue, read_object
+from billing.stripe_api import CATALOGUE, StripeObject
 from billing.sync import request_sync
 from organizations.models import Organization
 
@@ -47,7 +51,7 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
 
     def refuse_reason(self, subject: SubscriptionEvent) -> str | None:
         """Only what Stripe told us can be processed, and only where something is to be read because of it."""
-        return unprocessable(subject) or in_progress(self.lock_key(subject, Choices()))
+        return unprocessable(with_meaning(subject)) or in_progress(self.lock_key(subject, Choices()))
 
     def preview(self, subject: SubscriptionEvent, choices: Choices, at: int) -> ReprocessPreview:
         """The event's objects, read from Stripe and held against our own."""
@@ -61,23 +65,21 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
                 read += read_object(_sync_key(subject), object_id)
             except ObjectMissing:
                 missing.append(object_id)
-        customer_id = subject.stripe_customer_id or _customer_in(read)
-        organization = Organization.objects.filter(stripe_customer_id=customer_id or "").first()
-        if customer_id is None or organization is None:
-            raise OperationRefused(
-                _("No organization here has the Stripe customer of this event, so nothing would change.")
-            )
+        customer_id = subject.stripe_customer_id or _customer_in(read) or ""
+        differences = Differences((), (), detached=0, lifts_hold=False)
+        if not kind_of_catalogue(_sync_key(subject)):
+            organization = Organization.objects.filter(stripe_customer_id=customer_id).first()
+            if organization is None or not customer_id:
+                raise OperationRefused(
+                    _("No organization here has the Stripe customer of this event, so nothing would change.")
+                )
+            now = datetime.datetime.fromtimestamp(at, datetime.UTC)
+            differences = compare(organization, customer_id, read, now, everything=False)
         return ReprocessPreview(
             customer_id=customer_id,
             objects=tuple(subject.objects_to_read or ()),
             missing=tuple(missing),
-            differences=compare(
-                organization,
-                customer_id,
-                read,
-                datetime.datetime.fromtimestamp(at, datetime.UTC),
-                everything=False,
-            ),
+            differences=differences,
         )
 
     def lock_key(self, subject: SubscriptionEvent, choices: Choices) -> str:
@@ -85,10 +87,11 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
         return f"event:{subject.pk}"
 
     def prepare(
-        self, subject: SubscriptionEvent, choices: Choices, preview: ReprocessPreview, actor: User
+        self, subject: SubscriptionEvent, choices: Choices, preview: ReprocessPreview, actor: User | None
     ) -> Intent:
         """Nothing is asked of Stripe; the settling lets the event wait and asks for the reading."""
-        organization = Organization.objects.get(stripe_customer_id=preview.customer_id)
+        subject = with_meaning(subject)
+        organization = Organization.objects.filter(stripe_customer_id=preview.customer_id or None).first()
         return Intent(
             before={"state": subject.state, "attempts": subject.attempts, "error": subject.error},
             plan={
@@ -98,8 +101,8 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
             },
             columns={
                 "organization": organization,
-                "organization_label": organization.name,
-                "stripe_customer_id": preview.customer_id,
+                "organization_label": organization.name if organization else None,
+                "stripe_customer_id": preview.customer_id or None,
                 "stripe_object_id": subject.stripe_object_id,
                 "stripe_subscription_id": subject.stripe_subscription_id,
                 "stripe_invoice_id": subject.stripe_invoice_id,
@@ -112,6 +115,9 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
         """The event waits again, unless it was done; what it is about is read, and that closes it."""
         plan = event.plan or {}
         again = SubscriptionEvent.objects.filter(pk=plan["event"])
+        told = again.get()
+        if told.objects_to_read is None:
+            with_meaning(told).save()
         # Taken in from Stripe since the event came: now we know whose it is.
         again.filter(organization__isnull=True, stripe_customer_id=event.stripe_customer_id).update(
             organization=event.organization, organization_label=event.organization_label
@@ -154,9 +160,39 @@ def unprocessable(event: SubscriptionEvent) -> str | None:
     return None
 
 
+def process_unasked(event: SubscriptionEvent, reason: str) -> SubscriptionEvent:
+    """Process an event again without a person who agrees to it, as the command line does. Returns our own act.
+
+    Raises OperationRefused and StripeError; then nothing was changed.
+    """
+    operation, choices = ReprocessEvent(), Choices()
+    preview = operation.preview(event, choices, int(timezone.now().timestamp()))
+    lock_key = operation.lock_key(event, choices)
+    intent = operation.prepare(event, choices, preview, None)
+    try:
+        with transaction.atomic():
+            act = record_intent(
+                operation,
+                None,
+                intent,
+                lock_key=lock_key,
+                actor=None,
+                reason=reason,
+                plan={**preview.to_dict(), "choices": choices.to_dict(), **intent.plan},
+            )
+    except IntegrityError as error:
+        raise OperationRefused(in_progress(lock_key) or _("It is being processed just now.")) from error
+    carry_out(act, operation, resend=False)
+    act.refresh_from_db()
+    return act
+
+
 def _sync_key(event: SubscriptionEvent) -> str:
-    """Whose sync reads the event's objects: the customer, or a charge whose customer is not known; else empty."""
-    return event.stripe_customer_id or event.stripe_charge_id or ""
+    """Whose sync reads the event's objects: the customer, or what has none that is known; else empty."""
+    kind = event.type.partition(".")[0]
+    if kind in CATALOGUE:
+        return catalogue_key(kind, event.stripe_object_id or "")
+    return event.stripe_customer_id or event.stripe_charge_id or event.stripe_invoice_id or ""
 
 
 def _customer_in(read: list[StripeObject]) -> str | None:

@@ -28,6 +28,7 @@ def main() -> None:
         access_log=False,
         # Clients keep connections; one that we close while they send looks like a call of unknown outcome.
         timeout_keep_alive=75,
+        date_header=False,  # ours may be wrong on request
         timeout_graceful_shutdown=2,
     )
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -72,6 +73,7 @@ class Api:
             "Request-Id": id,
             "Stripe-Version": request.headers.get("stripe-version") or API_VERSION,
             "Content-Type": "application/json",
+            "Date": formatdate(time.time() + sandbox.world.settings.get("date_offset", 0), usegmt=True),
         }
         if key:
             headers["Idempotency-Key"] = key

@@ -51,6 +51,7 @@ class World:
             "final_outcome": "canceled",
             "upcoming_days": 7,
             "rate_limits": None,
+            "date_offset": 0,
         }
         self.account: Object = {}
         self.base = ""  # the sandbox's own address, for the pages it links to

@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, since: datetime.datetime, json: bool, **options: Any) -> None:
         """Read, and say how far it is after each day."""
-        progress = Backfill(since, timezone.now())
+        progress = Backfill(since, timezone.now(), since)
         failure = ""
         if not json and timezone.now() - since > LISTED + datetime.timedelta(minutes=1):
             self.stdout.write("Stripe lists events of the last 30 days only; earlier ones are out of reach.")
