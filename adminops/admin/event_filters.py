@@ -184,7 +184,9 @@ class HappenedFilter(DateSpanFilter):
     def keys(self) -> Keys:
         """The keys among which those of these days are."""
         begin, end = (self._day(name) for name in self._ends())
-        found = keys_between(begin and midnight(begin), end and midnight(following(end)))
+        found = keys_between(
+            None if begin is None else midnight(begin), None if end is None else midnight(following(end))
+        )
         return Keys(0, 0) if found is None else Keys(found[0], found[1] + 1)
 
     def _day(self, name: str) -> date | None:

@@ -49,8 +49,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         "source_cell",
         "state_cell",
         "amount_cell",
-        "quantity_cell",
-        "status_cell",
+        "change_cell",
         "notes_cell",
     )
     list_display_links = ("what",)
@@ -124,7 +123,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
 
     @display(description=_("State"))
     def state_cell(self, obj: SubscriptionEvent) -> str:
-        return format_html("{} {}", event_badge(obj), retry_badge(obj) or "")
+        return format_html('{}<span class="bo-below">{}</span>', event_badge(obj), retry_badge(obj) or "")
 
     @display(description=_("Amount"))
     def amount_cell(self, obj: SubscriptionEvent) -> str:
@@ -132,13 +131,13 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
             return NOTHING
         return format_money(obj.amount, obj.currency)
 
-    @display(description=_("Seats"))
-    def quantity_cell(self, obj: SubscriptionEvent) -> str:
-        return event_words.change_of_quantity(obj) or NOTHING
-
-    @display(description=_("Status"))
-    def status_cell(self, obj: SubscriptionEvent) -> str:
-        return event_words.change_of_status(obj) or NOTHING
+    @display(description=_("Seats and status"))
+    def change_cell(self, obj: SubscriptionEvent) -> str:
+        seats, status = event_words.change_of_quantity(obj), event_words.change_of_status(obj)
+        if not seats:
+            return status or NOTHING
+        told = _("%(change)s seats") % {"change": seats}
+        return format_html('{}<span class="bo-below">{}</span>', told, status) if status else told
 
     @display(description=_("Notes"))
     def notes_cell(self, obj: SubscriptionEvent) -> str:

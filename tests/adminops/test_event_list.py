@@ -154,17 +154,17 @@ def walk(client: Client, query: str, way: str) -> Iterator[list[int]]:
 )
 def test_a_page_looks_so_far_and_leads_on_until_all_is_found(support: Client, query: str) -> None:
     organization = OrganizationFactory(slug="org")
-    wanted = [
-        SubscriptionEventFactory(
-            organization=organization,
+    wanted = []
+    for n in range(29):
+        of_interest = n % 7 == 0
+        event = SubscriptionEventFactory(
+            organization=organization if of_interest else OrganizationFactory(slug=f"other-{n}"),
             type="invoice.paid",
             state="failed",
             currency="usd",
-            amount=9000 if n % 7 == 0 else 100,
-        ).pk
-        for n in range(29)
-        if n % 7 == 0 or not SubscriptionEventFactory(type="invoice.paid", state="failed", amount=1)
-    ]
+            amount=9000 if of_interest else 100,
+        )
+        wanted += [event.pk] if of_interest else []
     everything = [
         SubscriptionEventFactory(
             organization=organization, type="invoice.paid", state="failed", currency="usd", amount=n
