@@ -20,7 +20,6 @@ from billing.mirror.payments import (
     charges_of,
     charges_of_invoices,
     charges_with_refunds,
-    count_invoices_of,
     disputes_of,
     disputes_of_charges,
     disputes_to_answer,
@@ -36,7 +35,6 @@ from billing.mirror.payments import (
     paid_invoices_of,
     refunds_of,
     refunds_of_charges,
-    revenue_of,
     unpaid_invoices_of,
 )
 from billing.mirror.tables import MIRRORED_MODELS, customer_of, has_field, known
@@ -49,7 +47,6 @@ __all__ = [
     "charges_of",
     "charges_of_invoices",
     "charges_with_refunds",
-    "count_invoices_of",
     "customer",
     "customer_of",
     "disputes_of",
@@ -76,7 +73,6 @@ __all__ = [
     "refunds_of",
     "refunds_of_charges",
     "renew_catalogue",
-    "revenue_of",
     "subscription",
     "subscriptions_of",
     "subscriptions_of_many",

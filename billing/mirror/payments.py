@@ -18,38 +18,12 @@ from billing.one_look import read_once
 from billing.stripe_api import StripeObject
 
 
-def revenue_of(customer_id: str) -> dict[str, int]:
-    """What a customer paid so far less what went back, in minor units by currency; one query.
-
-    What was paid by card or outside Stripe counts; refunds count against it from the moment they are asked for,
-    disputes once they are lost.
-    """
-    charges = Charge.objects.filter(customer_id=customer_id, stripe_data__status="succeeded")
-    outside = Invoice.objects.filter(customer_id=customer_id, stripe_data__amount_paid_off_stripe__gt=0)
-    lost = Dispute.objects.filter(charge__customer_id=customer_id, stripe_data__status="lost")
-    summed: dict[str, int] = {}
-    parts = _sum(charges, "amount_captured", 1).union(
-        _sum(charges, "amount_refunded", -1),
-        _sum(outside, "amount_paid_off_stripe", 1),
-        _sum(lost, "amount", -1),
-        all=True,
-    )
-    for currency, total in parts:
-        summed[currency] = summed.get(currency, 0) + (total or 0)
-    return {currency: total for currency, total in summed.items() if total}
-
-
 def _sum(rows: models.QuerySet[Any], name: str, sign: int) -> models.QuerySet[Any, Any]:
     amount = Cast(KT(f"stripe_data__{name}"), models.BigIntegerField())
     by_currency = rows.order_by().values_list(KT("stripe_data__currency"))
     return cast(
         "models.QuerySet[Any, Any]", by_currency.annotate(total=models.Sum(amount) * models.Value(sign))
     )
-
-
-def count_invoices_of(customer_id: str) -> int:
-    """How many invoices of a customer there are."""
-    return int(Invoice.objects.filter(customer_id=customer_id).count())
 
 
 def invoice_of(customer_id: str, invoice_id: str) -> StripeObject | None:

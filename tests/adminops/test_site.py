@@ -11,7 +11,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from adminops import logins
-from adminops.admin.mirror import MirrorAdmin
+from adminops.admin.mirrored import MirrorAdmin
 from tests.adminops.pages import Page
 from tests.factories import EventPayloadFactory, OrganizationFactory, StaffFactory, UserFactory
 
@@ -122,7 +122,7 @@ def test_every_page_says_which_stripe_it_is(
 def test_no_admin_of_dj_stripes_own_is_reachable(administrator: Client) -> None:
     for model, model_admin in admin.site._registry.items():
         if model._meta.app_label == "djstripe":
-            assert type(model_admin) is MirrorAdmin
+            assert isinstance(model_admin, MirrorAdmin)
     assert apps.is_installed("djstripe")
     for address in (
         "/admin/djstripe/subscription/_cancel/",
