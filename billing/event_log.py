@@ -30,7 +30,9 @@ def following(customer_id: str, waiting: Sequence[int], objects: Collection[str]
     events = SubscriptionEvent.objects.filter(id__in=waiting, objects_to_read__overlap=list(objects))
     ids = list(events.order_by("id").values_list("stripe_event_id", flat=True)[:NAMED]) if waiting else []
     with about(customer=customer_id, events=ids):
-        log.info("Reading %s of %s", ", ".join(objects), customer_id, extra={"objects": list(objects)})
+        # What no webhook asked for is of use to whoever looks for a fault only.
+        level = logging.INFO if ids else logging.DEBUG
+        log.log(level, "Reading %s of %s", ", ".join(objects), customer_id, extra={"objects": list(objects)})
         yield
         if ids:
             for event in events.order_by("id").only(*_TOLD):

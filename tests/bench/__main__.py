@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import Row, access, admin_pages, bulk_seats, reconcile, sandbox
+from tests.bench import Row, access, admin_pages, bulk_seats, event_to_state, reconcile, sandbox, webhook_door
 from tests.environment import VAR
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
@@ -14,6 +14,8 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "bulk_seats": bulk_seats.measure,
     "reconcile": reconcile.measure,
     "admin_pages": admin_pages.measure,
+    "webhook_door": webhook_door.measure,
+    "event_to_state": event_to_state.measure,
 }
 
 

@@ -85,7 +85,7 @@ def test_json_that_is_signed_and_no_event(client: Client, said: Any) -> None:
     assert rows() == (0, 0, 0)
 
 
-SUBJECTS = {
+SUBJECTS: dict[str, dict[str, Any]] = {
     "customer.subscription.updated": {
         "id": "sub_1",
         "object": "subscription",

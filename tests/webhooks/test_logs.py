@@ -42,7 +42,7 @@ def test_the_event_is_in_every_step_and_no_secret_is_in_any(sandbox: Sandbox, fo
         world.customer, {"name": NAME, "email": EMAIL, "metadata": {"note": NOTE}}
     )
     make_organization(world)
-    how = {"LOG_FORMAT": format_, "LOG_LEVEL": "DEBUG", "STRIPE_WEBHOOK_SECRETS": SECRET}
+    how: dict[str, Any] = {"LOG_FORMAT": format_, "LOG_LEVEL": "DEBUG", "STRIPE_WEBHOOK_SECRETS": SECRET}
     customer = json.loads(str(sandbox.client.v1.customers.retrieve(world.customer)))
     charge = json.loads(str(sandbox.client.v1.charges.list({"customer": world.customer}).data[0]))
     assert charge["payment_method_details"]["card"]["last4"] == LAST4

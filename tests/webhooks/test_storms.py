@@ -121,10 +121,10 @@ def test_five_events_of_a_second_in_every_order_end_in_stripes_state(sandbox: Sa
             chance = random.Random(f"{seed}-{number}")
             while True:
                 with turn:
-                    order, subscription = next(work, (None, None))
-                if order is None:
+                    given = next(work, None)
+                if given is None:
                     return
-                refused.extend(_play(sandbox, server, order, subscription, chance))
+                refused.extend(_play(sandbox, server, *given, chance))
 
         threads = [threading.Thread(target=go_on, args=(number,)) for number in range(AT_A_TIME)]
         for thread in threads:

@@ -1,0 +1,161 @@
+"""From the door to the settled state: how long an event takes at a steady pace, and what a burst does.
+
+A sandbox that refuses what Stripe would refuse (25 calls a second to an endpoint, 100 over all), a web server, and a
+worker as the README starts it. A colleague changes seats throughout the burst. BENCH_EVENTS=500 is quicker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from tests.bench import Row
+from tests.bench.bulk_seats import _colleague, _start_sandbox
+from tests.environment import prepare
+from tests.webhooks.signing import make_event
+
+EVENTS = int(os.environ.get("BENCH_EVENTS", "5000"))
+# What a renewal tells of one customer.
+TYPES = (
+    "invoice.created",
+    "invoice.finalized",
+    "charge.succeeded",
+    "invoice.paid",
+    "customer.subscription.updated",
+)
+CUSTOMERS = max(EVENTS // len(TYPES), 1)
+STEADY_PER_SECOND = 20
+STEADY_SECONDS = 30
+ALONE = 10
+CALLS_PER_SECOND = 100
+
+
+def measure() -> Iterator[Row]:
+    """Fill a sandbox and a database, deliver at a steady pace, then all at once."""
+    prepare()
+    import django
+
+    django.setup()
+    with ExitStack() as stack:
+        yield from _measure(stack)
+
+
+def _measure(stack: ExitStack) -> Iterator[Row]:
+    # Only now that the settings are there.
+    from django.conf import settings
+
+    from billing.importing import import_organizations
+    from billing.models import SubscriptionEvent
+    from organizations.models import Organization
+    from tests import databases
+    from tests.conftest import Sandbox
+    from tests.stripe_world import make_customer
+    from tests.webhooks.serving import serving, working
+
+    databases.prepare_template(say=print)
+    databases.create(name := f"bench_{os.getpid()}")
+    stack.callback(databases.drop, name)
+    sandbox = Sandbox(settings.STRIPE_API_BASE)
+    stack.callback(sandbox.close)
+    _start_sandbox(stack, sandbox.url)
+    model = make_customer(sandbox)
+    sandbox.control("POST", "load", {"customers": CUSTOMERS, "like": model.customer})
+    print(f"Taking in {CUSTOMERS + 1:,} customers …", flush=True)
+    for _each in import_organizations():
+        pass
+    objects = _objects(sandbox)
+    settings.STRIPE_CALLS_PER_SECOND = CALLS_PER_SECOND
+    sandbox.control("POST", "settings", {"rate_limits": {"endpoint": 25, "all": CALLS_PER_SECOND}})
+    limits: dict[str, Any] = {"STRIPE_CALLS_PER_SECOND": str(CALLS_PER_SECOND), "LOG_LEVEL": "WARNING"}
+    server = stack.enter_context(serving(databases.url(), name="bench-door", **limits))
+    stack.enter_context(working(databases.url(), name="bench-work", processes=2, **limits))
+    time.sleep(5)  # they take a moment to come up
+
+    def wait() -> None:
+        while SubscriptionEvent.objects.filter(source="stripe", state="pending").exists():
+            time.sleep(0.2)
+
+    chance = random.Random(1)
+    began = time.monotonic()
+    for number in range(STEADY_PER_SECOND * STEADY_SECONDS):
+        item = chance.choice(objects["customer.subscription.updated"])
+        _deliver(server.post, "customer.subscription.updated", item)
+        time.sleep(max(0, began + (number + 1) / STEADY_PER_SECOND - time.monotonic()))
+    wait()
+    took = _seconds_of(SubscriptionEvent.objects.filter(source="stripe"))
+    yield _row(f"at {STEADY_PER_SECOND} events a second, p50", statistics.median(took), "s")
+    yield _row(
+        f"at {STEADY_PER_SECOND} events a second, p99", statistics.quantiles(took, n=100)[98], "s", goal=2
+    )
+
+    single = Organization.objects.get(stripe_customer_id=model.customer)
+    act = _colleague(single)
+    alone = [act() for _ in range(ALONE)]
+    last = SubscriptionEvent.objects.latest("id").pk
+    sandbox.control("DELETE", "log")
+    began = time.monotonic()
+    for type_ in TYPES:
+        for item in objects[type_][:CUSTOMERS]:
+            _deliver(server.post, type_, item)
+    taken_in = time.monotonic() - began
+    burst = SubscriptionEvent.objects.filter(pk__gt=last, source="stripe")
+    meanwhile = []
+    while burst.filter(state="pending").exists():
+        meanwhile.append(act())
+        time.sleep(0.5)
+    drained = time.monotonic() - began
+    calls = sandbox.control("GET", "log")["calls"]
+    yield _row(f"{burst.count():,} events taken in", taken_in, "s")
+    yield _row("all of them settled", drained, "s")
+    yield _row("of them done", burst.filter(state="done").count(), "", goal=CUSTOMERS * len(TYPES))
+    yield _row("calls to Stripe for them", len(calls), "")
+    yield Row(
+        name="event_to_state",
+        measure="calls refused as too many",
+        ours=sum(call["status"] == 429 for call in calls),
+        unit="",
+        most=0,
+    )
+    yield _row("a colleague's change, alone", statistics.median(alone) * 1000, "ms")
+    if meanwhile:
+        yield _row("a colleague's change, meanwhile", statistics.median(meanwhile) * 1000, "ms")
+        yield _row("the longest of them", max(meanwhile) * 1000, "ms")
+
+
+def _objects(sandbox: Any) -> dict[str, list[dict[str, Any]]]:
+    """What events of each type are about."""
+    lists = {
+        "invoice": sandbox.client.v1.invoices,
+        "charge": sandbox.client.v1.charges,
+        "customer": sandbox.client.v1.subscriptions,
+    }
+    found = {
+        family: [json.loads(str(each)) for each in service.list({"limit": 100}).auto_paging_iter()]
+        for family, service in lists.items()
+    }
+    return {type_: found[type_.partition(".")[0]] for type_ in TYPES}
+
+
+def _deliver(post: Callable[[Any], int], type_: str, item: dict[str, Any]) -> None:
+    status = post(make_event(type_, item))
+    if status != 200:
+        raise RuntimeError(f"The door answered {status}.")
+
+
+def _seconds_of(events: Any) -> list[float]:
+    """From each event's row to its settled state, by one clock and the other of the same machine."""
+    return [
+        (settled - created).total_seconds()
+        for created, settled in events.values_list("created_at", "processed_at")
+        if settled
+    ]
+
+
+def _row(measure: str, ours: float, unit: str, goal: float | None = None) -> Row:
+    return Row(name="event_to_state", measure=measure, ours=ours, unit=unit, goal=goal)
