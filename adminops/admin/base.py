@@ -18,7 +18,7 @@ from adminops.actions import ACTIONS, StaffAction
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.paging import CappedPaginator
 from adminops.pages.bulk import (
-    BulkPage,
+    begin,
     bulk_url_name,
     bulk_view,
     can_be_done_to_many,
@@ -100,7 +100,7 @@ def _on_many(
     """From the list, with what was ticked, to the page that does an action to many."""
     # One more than may be, so that it is noticed; "all 100,000" need not be read for that.
     keys = queryset.values_list("pk", flat=True)[: ROWS_PER_JOB + 1]
-    return BulkPage(action, request, [str(key) for key in keys]).show()
+    return begin(request, action, [str(key) for key in keys])
 
 
 class ReadOnlyAdmin(BackOfficeAdmin):

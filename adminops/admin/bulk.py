@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -18,13 +19,14 @@ from unfold.decorators import display
 
 from adminops.actions import action_named
 from adminops.admin.base import ReadOnlyAdmin
-from adminops.pages import badges
+from adminops.pages import badges, words
 from adminops.pages.badges import Badge
-from adminops.pages.bulk import BulkPage, in_digits, refuse_those_who_may_not
+from adminops.pages.bulk import begin, in_digits, refuse_those_who_may_not
 from adminops.pages.spreadsheet import csv_response
 from adminops.templatetags.backoffice import moment
 from billing.bulk import jobs
 from billing.bulk.jobs import RETRIABLE, RUNNING, Outcome
+from billing.bulk.kinds import KINDS
 from billing.models import BulkJob, BulkRow
 from billing.operations import OPERATIONS
 
@@ -38,9 +40,42 @@ _OUTCOMES = {
     Outcome.DONE: (badges.GREEN, "check_circle"),
     Outcome.FAILED: (badges.RED, "error"),
     Outcome.REFUSED: (badges.AMBER, "block"),
+    Outcome.IMPOSSIBLE: (badges.GREY, "do_not_disturb_on"),
     Outcome.PARKED: (badges.AMBER, "front_hand"),
     Outcome.STOPPED: (badges.GREY, "stop_circle"),
 }
+
+# Of a row that says so already, that nothing was changed goes without saying.
+_UNCHANGED = (Outcome.REFUSED, Outcome.IMPOSSIBLE)
+# How the bar of a job is filled, from its left; what waits is left empty.
+_BAR = (
+    Outcome.DONE,
+    Outcome.PENDING,
+    Outcome.FAILED,
+    Outcome.PARKED,
+    Outcome.REFUSED,
+    Outcome.IMPOSSIBLE,
+    Outcome.STOPPED,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the bar: so many rows, after so many others."""
+
+    tone: str
+    start: int
+    rows: int
+
+
+def bar_of(counts: dict[Outcome, int]) -> list[Part]:
+    """The parts of the bar that shows how far a job is: green is only what is done."""
+    parts, start = [], 0
+    for outcome in _BAR:
+        if rows := counts.get(outcome, 0):
+            parts.append(Part(_OUTCOMES[outcome][0], start, rows))
+            start += rows
+    return parts
 
 
 def outcome_badge(row: Any) -> Badge:
@@ -54,9 +89,11 @@ def outcome_badge(row: Any) -> Badge:
 
 def happened(row: Any) -> str:
     """What happened to a row, in words; of one that was put off, why, and when it is tried again."""
-    told = row.told or ""
+    told = str(row.told or "")
+    if row.outcome in _UNCHANGED:
+        return words.without_reassurance(told)
     if row.outcome != Outcome.WAITING or not told:
-        return str(told)
+        return told
     when = (
         _("It is tried again by itself at %(time)s.")
         % {"time": formats.time_format(timezone.localtime(row.due_at), "H:i:s")}
@@ -215,8 +252,11 @@ class BulkJobAdmin(ReadOnlyAdmin):
                 request, _("It is still running. Once it has ended, what was not done can be tried again.")
             )
             return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
-        page = BulkPage(action, request, jobs.retriable(job))
-        return page.show(page.form({**job.asked, "reason": job.reason, "ticket": job.ticket}))
+        keys = jobs.retriable(KINDS[job.type], job, cast(Any, request.user))
+        if not keys:
+            messages.warning(request, _("None of those that were not done can be done now."))
+            return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
+        return begin(request, action, keys, {**job.asked, "reason": job.reason, "ticket": job.ticket})
 
     def csv_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Every row and what became of it, as a file."""
@@ -286,9 +326,11 @@ def job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
     return {
         "job": job,
         "job_title": OPERATIONS[job.type].label,
+        "counted": KINDS[job.type].counted(total),
         "badge": job_badge(job, counts),
         "progress": progress_in_words(counts),
-        "ended": total - sum(counts.get(outcome, 0) for outcome in RUNNING),
+        "percent": 100 * counts.get(Outcome.DONE, 0) // total if total else 0,
+        "bar": bar_of(counts),
         "total": total,
         "counts": [(outcome, counts[outcome]) for outcome in Outcome if counts.get(outcome)],
         "wanted": wanted if wanted in Outcome.values else "",

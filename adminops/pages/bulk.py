@@ -1,15 +1,16 @@
 """The page that does one operation to many: ask, show what will happen to each, start exactly that.
 
 Nothing changes before the confirmation, and nothing here asks Stripe: a row is shown from our own rows, and held
-against Stripe's when its turn comes (`billing.bulk`). What was ticked, and what was shown of it, travels as signed
-tokens bound to the person.
+against Stripe's when its turn comes (`billing.bulk`). What was ticked and typed is a draft in the person's session, so
+that Back and Reload find it; what was shown of it travels as a signed token bound to the person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -22,10 +23,11 @@ from django.urls import reverse
 from django.utils import formats
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from adminops import limits
+from adminops.pages import bulk_drafts as drafts
 from adminops.pages import words
+from adminops.pages.bulk_drafts import Draft
 from adminops.pages.bulk_forms import FORMS, BulkForm
 from adminops.pages.frame import LIMITED
 from billing import denials
@@ -34,6 +36,7 @@ from billing.bulk.base import BulkKind
 from billing.bulk.jobs import Plan
 from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused, PreviewOutdated
+from billing.models import BulkJob
 from billing.stripe_api import configuration_problem
 
 if TYPE_CHECKING:
@@ -62,12 +65,17 @@ def can_be_done_to_many(action: StaffAction, model_label: str) -> bool:
 class BulkPage:
     """One request to the page of one operation on many."""
 
-    def __init__(self, action: StaffAction, request: HttpRequest, keys: Sequence[str] = ()) -> None:
+    def __init__(self, action: StaffAction, request: HttpRequest, draft: Draft) -> None:
         self.action = action
         self.request = request
         self.kind: BulkKind[Any, Any, Any] = KINDS[action.name]
-        self.keys = list(keys)
+        self.draft = draft
         self.salt = f"adminops.bulk.{action.name}"
+
+    @property
+    def keys(self) -> list[str]:
+        """Of what was ticked."""
+        return self.draft.keys
 
     @property
     def list_url(self) -> str:
@@ -82,34 +90,39 @@ class BulkPage:
         return configuration_problem() if self.action.operation.calls_stripe else None
 
     def respond(self) -> HttpResponse:
-        """The answer to a request of the page's own form."""
-        if self.request.method != "POST":
-            return self.back(_("Tick the rows in the list first, then choose “%(what)s”."))
-        try:
-            self.keys = self.loads("chosen")["keys"]
-        except signing.BadSignature:
-            return self.back(_("Nothing was changed. Tick the rows again."))
-        form = self.form(self.request.POST)
-        if self.request.POST.get("step") == "apply":
-            return self.apply(form)
-        # What will happen may be asked for before a reason is written.
-        form.errors.pop("reason", None)
-        return self.previewed(form)
+        """The answer to a request of the page's own form, which is an address; or the page at that address."""
+        if self.request.method == "POST":
+            if self.request.POST.get("step") == "apply":
+                return self.apply(self.form(self.request.POST))
+            self.draft.job = str(uuid4())
+            return self.to_page("preview")
+        form = self.form(self.draft.data)
+        if not self.draft.step:
+            return self.show(form)
+        if self.draft.step == "preview":
+            # What will happen may be asked for before a reason is written.
+            form.errors.pop("reason", None)
+        return self.previewed(form, self.draft.notice)
+
+    def to_page(self, step: str, notice: str = "") -> HttpResponse:
+        """Note what was typed and pressed, and go where it is shown, so that Back and Reload find it."""
+        self.draft.answer(self.request.POST, step, notice)
+        drafts.keep(self.request, self.draft)
+        return HttpResponseRedirect(self.url)
+
+    @property
+    def url(self) -> str:
+        """The address of this page, as far as it went."""
+        return f"{bulk_url(self.action)}?{urlencode({'chosen': self.draft.id})}"
 
     def form(self, data: Any = None) -> BulkForm:
         """What is asked once for all, empty or with what was typed."""
         return FORMS[self.action.name](self.request.user, data)
 
-    def back(self, why: str) -> HttpResponse:
-        """To the list, saying why."""
-        messages.warning(self.request, why % {"what": self.action.label} if "%(" in why else why)
-        return HttpResponseRedirect(self.list_url)
-
     # -- showing ----------------------------------------------------------------------------------------
 
     def show(self, form: BulkForm | None = None, **context: Any) -> HttpResponse:
         """The page: the form, and what will happen to each once that is known."""
-        count = len(self.keys)
         return TemplateResponse(
             self.request,
             TEMPLATE,
@@ -117,10 +130,8 @@ class BulkPage:
                 **self.frame(),
                 "form": form or self.form(),
                 "refusal": self.problem,
-                "count": chosen_in_words(count),
-                "chosen": signing.dumps(
-                    {"keys": self.keys, "user": self.request.user.pk}, salt=self.salt, compress=True
-                ),
+                "count": self.kind.counted(len(self.keys)),
+                "chosen": self.draft.id,
                 "form_url": bulk_url(self.action),
                 **context,
             },
@@ -140,7 +151,10 @@ class BulkPage:
         """The page with what will happen to each."""
         if self.problem or form.errors:
             return self.show(form)
+        if started := BulkJob.objects.filter(uuid=self.draft.job, actor=cast(Any, self.request.user)).first():
+            return self.show(form, started=started)
         planned = jobs.plan(self.kind, self.keys, form.asked(), cast(Any, self.request.user))
+        planned.refused[:] = [(each, words.without_reassurance(why)) for each, why in planned.refused]
         return self.show(
             form,
             plan=planned,
@@ -171,7 +185,7 @@ class BulkPage:
         """What was shown, to whom, signed."""
         return signing.dumps(
             {
-                "id": str(uuid4()),
+                "id": self.draft.job,
                 "asked": asked,
                 "rows": {row.selected.key: row.digest for row in planned.rows},
                 "left_out": {selected.key: why for selected, why in planned.refused},
@@ -181,19 +195,14 @@ class BulkPage:
             compress=True,
         )
 
-    def loads(self, name: str, max_age: int | None = None) -> dict[str, Any]:
-        """A token of ours that came back. Raises BadSignature where it is none of this person's."""
-        token: dict[str, Any] = signing.loads(
-            self.request.POST.get(name, ""), salt=self.salt, max_age=max_age
-        )
-        if token["user"] != self.request.user.pk:
-            raise signing.BadSignature
-        return token
-
     def agreed(self) -> Shown:
         """What the person agreed to. Raises PreviewOutdated with what to say."""
         try:
-            token = self.loads("token", settings.PREVIEW_MAX_AGE_SECONDS)
+            token = signing.loads(
+                self.request.POST.get("token", ""), salt=self.salt, max_age=settings.PREVIEW_MAX_AGE_SECONDS
+            )
+            if token["user"] != self.request.user.pk:
+                raise signing.BadSignature
             return Shown(UUID(token["id"]), token["asked"], token["rows"], token["left_out"])
         except signing.SignatureExpired:
             raise PreviewOutdated(
@@ -209,7 +218,7 @@ class BulkPage:
         """Start what was agreed to, or show anew what would happen. Counts once, however many rows there are."""
         # As on the page of one: what the form itself refuses confirms nothing.
         if self.problem or not form.is_valid():
-            return self.previewed(form)
+            return self.to_page("apply")
         usage = limits.count(self.request, group=self.action.name, rate=self.action.rate)
         if usage.exceeded:
             return self.limited(usage)
@@ -230,7 +239,10 @@ class BulkPage:
                 ticket=form.cleaned_data["ticket"],
             )
         except OperationRefused as refusal:
-            return self.previewed(form, str(refusal.message))
+            return self.to_page("apply", str(refusal.message))
+        # Whoever goes back sees that this was started.
+        self.draft.job = str(job.uuid)
+        self.to_page("apply")
         return HttpResponseRedirect(reverse("admin:billing_bulkjob_change", args=[job.pk]))
 
     def limited(self, usage: limits.Usage) -> HttpResponse:
@@ -240,9 +252,9 @@ class BulkPage:
             LIMITED,
             {
                 **self.frame(),
-                "name": chosen_in_words(len(self.keys)),
+                "name": self.kind.counted(len(self.keys)),
                 "usage": usage,
-                "again_url": self.list_url,
+                "again_url": self.url,
             },
             status=429,
         )
@@ -253,11 +265,6 @@ class BulkPage:
 def in_digits(count: int) -> str:
     """ "1,000"."""
     return formats.number_format(count, force_grouping=True)
-
-
-def chosen_in_words(count: int) -> str:
-    """ "1,000 chosen"."""
-    return ngettext("%(n)s chosen", "%(n)s chosen", count) % {"n": in_digits(count)}
 
 
 def list_url(kind: BulkKind[Any, Any, Any]) -> str:
@@ -282,7 +289,26 @@ def refuse_those_who_may_not(request: HttpRequest, action: StaffAction) -> None:
         raise PermissionDenied
 
 
+def begin(
+    request: HttpRequest, action: StaffAction, keys: Sequence[str], answers: Mapping[str, Any] | None = None
+) -> HttpResponse:
+    """To the page of an action for what was ticked; `answers` fill in its form."""
+    draft = Draft(action.name, list(keys))
+    for name, value in (answers or {}).items():
+        if value is None:
+            continue
+        draft.answers[name] = [str(each) for each in (value if isinstance(value, list) else [value])]
+    drafts.keep(request, draft)
+    return HttpResponseRedirect(BulkPage(action, request, draft).url)
+
+
 def bulk_view(request: HttpRequest, action: StaffAction) -> HttpResponse:
     """The page of an action on many, after its rows were ticked."""
     refuse_those_who_may_not(request, action)
-    return BulkPage(action, request).respond()
+    sent = request.POST if request.method == "POST" else request.GET
+    draft = drafts.find(request, sent.get("chosen", ""), action.name)
+    if draft is None:
+        said = _("Nothing was changed. Tick the rows in the list first, then choose “%(what)s”.")
+        messages.warning(request, said % {"what": action.label})
+        return HttpResponseRedirect(list_url(KINDS[action.name]))
+    return BulkPage(action, request, draft).respond()

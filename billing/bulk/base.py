@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
+from django.utils import formats
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from billing.bulk.cautions import Caution
 from billing.models import SubscriptionEvent
@@ -98,6 +100,15 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     def operation(self) -> AnyOperation:
         """What is done to each."""
         return OPERATIONS[self.type]
+
+    def counted(self, n: int) -> str:
+        """ "1,000 organizations"."""
+        words = {
+            "organizations.organization": ngettext("%(n)s organization", "%(n)s organizations", n),
+            "djstripe.invoice": ngettext("%(n)s invoice", "%(n)s invoices", n),
+            "billing.subscriptionevent": ngettext("%(n)s event", "%(n)s events", n),
+        }[self.ticked_in]
+        return words % {"n": formats.number_format(n, force_grouping=True)}
 
     @abstractmethod
     def selected(self, keys: Sequence[str]) -> list[Selected[SubjectT]]:

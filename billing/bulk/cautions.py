@@ -96,9 +96,7 @@ def counted(rows: Iterable[Sequence[Caution]]) -> list[str]:
 
 def _sentence(kind: Kind, n: int) -> str:
     return {
-        Kind.ENDS: ngettext(
-            "%(n)d of them has an end that is planned.", "%(n)d of them have an end that is planned.", n
-        ),
+        Kind.ENDS: ngettext("%(n)d of them is set to end.", "%(n)d of them are set to end.", n),
         Kind.SEATS_PLANNED: ngettext(
             "For %(n)d of them a change of seats is planned.",
             "For %(n)d of them a change of seats is planned.",

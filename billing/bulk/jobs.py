@@ -41,6 +41,7 @@ class Outcome(models.TextChoices):
     DONE = "done", gettext_lazy("Done")
     FAILED = "failed", gettext_lazy("Failed")
     REFUSED = "refused", gettext_lazy("Not done")
+    IMPOSSIBLE = "impossible", gettext_lazy("Cannot be done")
     PARKED = "parked", gettext_lazy("Needs a person")
     STOPPED = "stopped", gettext_lazy("Stopped")
 
@@ -193,6 +194,8 @@ def with_outcomes(rows: QuerySet[BulkRow]) -> QuerySet[Any]:
                 Q(state=BulkRow.State.WAITING, job__stopped_at__isnull=False),
                 then=Value(Outcome.STOPPED.value),
             ),
+            # What could not be done from the first was never to happen.
+            When(state=BulkRow.State.REFUSED, outlook="", then=Value(Outcome.IMPOSSIBLE.value)),
             default=F("state"),
             output_field=models.CharField(),
         ),
@@ -220,7 +223,8 @@ def is_running(job: BulkJob) -> bool:
     return with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RUNNING).exists()
 
 
-def retriable(job: BulkJob) -> list[str]:
-    """The keys of what was ticked and surely not done, so that it may be planned and agreed to anew."""
+def retriable(kind: BulkKind[Any, Any, Any], job: BulkJob, actor: User) -> list[str]:
+    """The keys of what was surely not done and can be done now, so that it may be agreed to anew."""
     rows = with_outcomes(BulkRow.objects.filter(job=job)).filter(outcome__in=RETRIABLE)
-    return list(rows.order_by("position").values_list("selected", flat=True))
+    keys = list(rows.order_by("position").values_list("selected", flat=True))
+    return [row.selected.key for row in plan(kind, keys, job.asked, actor).rows]

@@ -19,6 +19,7 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from adminops.pages.bulk_drafts import MOST_KEPT
 from adminops.pages.bulk_forms import FORMS
 from adminops.pages.spreadsheet import safe_cell
 from billing.bulk import jobs, rows
@@ -83,6 +84,7 @@ def tick(client: Client, organizations: list[Organization], **more: Any) -> Resp
             "_selected_action": [each.pk for each in organizations],
             **more,
         },
+        follow=True,
     )
 
 
@@ -98,7 +100,7 @@ def answers(**more: Any) -> dict[str, Any]:
 
 def preview(client: Client, organizations: list[Organization], **more: Any) -> Response:
     chosen = hidden(tick(client, organizations), "chosen")
-    response = client.post(BULK, {**answers(**more), "chosen": chosen, "step": "preview"})
+    response = client.post(BULK, {**answers(**more), "chosen": chosen, "step": "preview"}, follow=True)
     assert response.status_code == 200
     return response
 
@@ -106,6 +108,11 @@ def preview(client: Client, organizations: list[Organization], **more: Any) -> R
 def confirm(client: Client, shown: Response, **more: Any) -> Response:
     tokens = {name: hidden(shown, name) for name in ("chosen", "token")}
     return client.post(BULK, {**answers(), **tokens, "step": "apply", **more})
+
+
+def landed(client: Client, response: Response) -> Response:
+    """Where an answer leads to."""
+    return client.get(response.headers["Location"])
 
 
 def started(client: Client, organizations: list[Organization]) -> BulkJob:
@@ -133,8 +140,9 @@ def test_rows_are_ticked_shown_confirmed_done_and_told(
     sandbox: Sandbox, worlds: list[World], organizations: list[Organization], colleague: Client
 ) -> None:
     assert "Change seats" in Page(colleague.get(LIST)).text
-    asked = Page(tick(colleague, organizations))
-    assert "Change seats · 3 chosen" in asked.text
+    first = tick(colleague, organizations)
+    asked = Page(first)
+    assert "Change seats · 3 organizations" in asked.text
     sandbox.control("DELETE", "log")
     shown = preview(colleague, organizations)
     text = Page(shown).text
@@ -150,12 +158,13 @@ def test_rows_are_ticked_shown_confirmed_done_and_told(
     assert done.headers["Location"] == job_url(job)
     assert sandbox.control("GET", "log")["calls"] == []
     running = Page(colleague.get(job_url(job)))
-    assert "0 of 3 done, 2 waiting, 1 not done You may leave this page" in running.text
+    assert "0% · 0 of 3 done, 2 waiting, 1 cannot be done You may leave this page" in running.text
+    assert "Change of seats · 3 organizations" in running.text
     assert "It has 12 seats already." in running.text
     do_all(job)
     response = colleague.get(job_url(job))
     text = Page(response).text
-    assert "2 of 3 done, 1 not done" in text
+    assert "66% · 2 of 3 done, 1 cannot be done" in text
     assert "You may leave" not in text
     assert "Bulk job" in text
     assert "Seats changed from 9 to 12. Stripe confirmed at" in text
@@ -173,15 +182,73 @@ def test_the_back_button_and_a_double_click_start_nothing_twice(
     assert BulkRow.objects.count() == 3
 
 
+def test_every_page_on_the_way_can_be_gone_back_to_and_reloaded(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    asked = tick(colleague, organizations)
+    shown = colleague.post(
+        BULK, {**answers(), "chosen": hidden(asked, "chosen"), "step": "preview"}, follow=True
+    )
+    assert [code for _url, code in [*asked.redirect_chain, *shown.redirect_chain]] == [302, 302]
+    address = shown.redirect_chain[-1][0]
+    again = colleague.get(address)
+    assert "Seats 8 → 12" in Page(again).text
+    assert 'value="new contract"' in again.content.decode()
+    first, second = confirm(colleague, shown), confirm(colleague, again)
+    assert first.headers["Location"] == second.headers["Location"] == job_url(BulkJob.objects.get())
+    back = colleague.get(address)
+    assert "You started this at" in Page(back).text
+    assert job_url(BulkJob.objects.get()) in back.content.decode()
+    assert 'name="token"' not in back.content.decode()
+
+
+def test_only_the_newest_drafts_are_kept_and_only_for_their_person(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    first = tick(colleague, organizations)
+    for _ in range(MOST_KEPT):
+        last = tick(colleague, organizations)
+    assert colleague.get(first.redirect_chain[-1][0]).headers["Location"] == LIST
+    assert colleague.get(last.redirect_chain[-1][0]).status_code == 200
+    assert login().get(last.redirect_chain[-1][0]).headers["Location"] == LIST
+
+
+def test_only_what_is_done_is_green(organizations: list[Organization], colleague: Client) -> None:
+    job = started(colleague, organizations)
+    page = colleague.get(job_url(job)).content.decode()
+    assert "bo-fill-green" not in page
+    assert 'aria-valuenow="0"' in page
+    rows.do_row(job.rows.get(position=0).pk)
+    jobs.stop(job, job.actor)
+    page = colleague.get(job_url(job)).content.decode()
+    assert re.findall(r'class="bo-fill-(\w+)" x="(\d)" width="(\d)"', page) == [
+        ("green", "0", "1"),
+        ("grey", "1", "1"),
+        ("grey", "2", "1"),
+    ]
+    assert 'aria-valuenow="33"' in page
+
+
+def test_what_cannot_be_done_now_is_not_offered_again(
+    organizations: list[Organization], colleague: Client
+) -> None:
+    job = started(colleague, organizations)
+    jobs.stop(job, job.actor)
+    Organization.objects.update(stripe_subscription_id=None)
+    refused = colleague.post(job_url(job, "retry"))
+    assert refused.headers["Location"] == job_url(job)
+    assert "None of those that were not done can be done now." in said(refused)
+
+
 def test_nothing_starts_that_was_not_shown(organizations: list[Organization], colleague: Client) -> None:
     shown = preview(colleague, organizations)
-    changed = confirm(colleague, shown, seats="13")
+    changed = landed(colleague, confirm(colleague, shown, seats="13"))
     assert "You changed the form after this was shown" in Page(changed).text
     assert "Seats 8 → 13" in Page(changed).text
-    without = confirm(colleague, shown, token="forged")
+    without = landed(colleague, confirm(colleague, shown, token="forged"))
     assert "Please look at what will happen" in Page(without).text
     assert confirm(login(), shown).headers["Location"] == LIST
-    speechless = confirm(colleague, shown, reason="")
+    speechless = landed(colleague, confirm(colleague, shown, reason=""))
     assert "Say why" in Page(speechless).text
     assert not BulkJob.objects.exists()
 
@@ -226,12 +293,12 @@ def test_events_and_invoices_are_ticked_in_their_own_lists(sandbox: Sandbox, typ
     assert f'value="{type_}"' in page.content.decode()
     assert "_selected_action" not in login(of_list[type_]).get(listing).content.decode()
     keys = list(model.objects.values_list("pk", flat=True))
-    ticked = client.post(listing, {"action": type_, "index": "0", "_selected_action": keys})
-    assert f"{len(keys)} chosen" in Page(ticked).text
+    ticked = client.post(listing, {"action": type_, "index": "0", "_selected_action": keys}, follow=True)
+    assert f"{kind.counted(len(keys))}" in Page(ticked).text
     url = re.search(r'action="([^"]+/bulk/[^"]+)"', ticked.content.decode())
     assert url
     answer = {"chosen": hidden(ticked, "chosen"), "reason": "asked", "stripe_reason": ""}
-    shown = client.post(url[1], {**answer, "step": "preview"})
+    shown = client.post(url[1], {**answer, "step": "preview"}, follow=True)
     done = client.post(url[1], {**answer, "step": "apply", "token": hidden(shown, "token")})
     assert done.status_code == 302
     before = situation.effect()
@@ -248,11 +315,11 @@ def test_every_form_for_many_can_be_opened_and_says_what_is_missing(
     organizations: list[Organization], administrator: Client, type_: str
 ) -> None:
     opened = tick(administrator, organizations, action=type_)
-    assert "3 chosen" in Page(opened).text
+    assert "3 organizations" in Page(opened).text
     assert Page(opened).could_run() == []
     url = re.search(r'action="([^"]+/bulk/[^"]+)"', opened.content.decode())
     assert url
-    empty = administrator.post(url[1], {"chosen": hidden(opened, "chosen"), "step": "apply"})
+    empty = administrator.post(url[1], {"chosen": hidden(opened, "chosen"), "step": "apply"}, follow=True)
     assert empty.status_code == 200
     assert not BulkJob.objects.exists()
 
@@ -300,7 +367,7 @@ def test_a_job_is_seen_by_who_started_it_and_by_those_who_see_the_ledger(
     auditor = login("billing.view_subscriptionevent")
     assert auditor.get(job_url(job)).status_code == 200
     listed = Page(auditor.get(reverse("admin:billing_bulkjob_changelist")))
-    assert "0 of 3 done, 2 waiting, 1 not done" in listed.text
+    assert "0 of 3 done, 2 waiting, 1 cannot be done" in listed.text
     assert "Bulk jobs" in listed.text
     assert auditor.post(job_url(job, "stop")).status_code == 403
     assert auditor.post(job_url(job, "retry")).status_code == 403
@@ -329,14 +396,16 @@ def test_a_job_is_stopped_and_what_was_not_done_is_tried_again(
     assert "still running" in said(early)
     stopped = colleague.post(job_url(job, "stop"), follow=True)
     text = Page(stopped).text
-    assert "1 of 3 done, 1 not done, 1 stopped" in text
+    assert "33% · 1 of 3 done, 1 cannot be done, 1 stopped" in text
     do_all(job)
     assert seats_at_stripe(sandbox, worlds[1]) == 9
 
-    again = colleague.post(job_url(job, "retry"))
-    assert "2 chosen" in Page(again).text
+    again = colleague.post(job_url(job, "retry"), follow=True)
+    assert "1 organization " in Page(again).text
     assert 'value="12"' in again.content.decode()
-    shown = colleague.post(BULK, {**answers(), "chosen": hidden(again, "chosen"), "step": "preview"})
+    shown = colleague.post(
+        BULK, {**answers(), "chosen": hidden(again, "chosen"), "step": "preview"}, follow=True
+    )
     confirm(colleague, shown)
     second = BulkJob.objects.get(pk__gt=job.pk)
     do_all(second)
@@ -348,12 +417,15 @@ def test_rows_are_shown_by_outcome_and_in_pages(
 ) -> None:
     monkeypatch.setattr("adminops.admin.bulk.ROWS_PER_PAGE", 1)
     job = started(colleague, organizations)
-    BulkRow.objects.filter(job=job, position=1).update(state="refused", message="It changed.")
+    BulkRow.objects.filter(job=job, position=1).update(
+        state="refused", message="It changed. Nothing was changed."
+    )
     first = Page(colleague.get(job_url(job)))
     assert "Page 1 of 3" in first.text
     assert "Bolt" not in first.text
     refused = Page(colleague.get(job_url(job), {"show": "refused"}))
     assert "It changed." in refused.text
+    assert "Nothing was changed" not in refused.text
     assert "=Acme" not in refused.text
     assert colleague.get(job_url(job), {"show": "nonsense", "page": "x"}).status_code == 200
 
@@ -372,7 +444,7 @@ def test_the_download_is_a_table_in_which_nothing_is_a_formula(
     assert first["Outcome"] == "Done"
     assert SubscriptionEvent.objects.get(uuid=first["Our id"]).processed_at
     assert datetime.datetime.fromisoformat(first["Ended (UTC)"]).utcoffset() == datetime.timedelta()
-    assert (left["Outcome"], left["What happened"]) == ("Not done", "It has 12 seats already.")
+    assert (left["Outcome"], left["What happened"]) == ("Cannot be done", "It has 12 seats already.")
     assert left["Organization's id"] == str(organizations[2].pk)
     assert left["Customer's id at Stripe"] == organizations[2].stripe_customer_id
     assert (left["Reason"], left["By"]) == ("new contract", job.actor.get_username())
@@ -400,7 +472,7 @@ def test_what_is_planned_of_the_listed_is_told_before_it_is_confirmed(
     settings.STRIPE_CALLS_PER_SECOND = 100
     text = Page(preview(colleague, organizations)).text
     for sentence in (
-        "1 of them has an end that is planned.",
+        "1 of them is set to end.",
         "For 1 of them a change of seats is planned.",
         "The collection of 1 of them is paused.",
         "A change to 15 seats is planned for",
@@ -432,8 +504,8 @@ def test_whoever_lost_the_permission_meanwhile_reads_why_nothing_was_done(
     job.actor.user_permissions.clear()
     do_all(job)
     text = Page(login("billing.view_subscriptionevent").get(job_url(job))).text
-    assert "0 of 3 done, 3 not done" in text
-    assert text.count("You may not do this. Nothing was changed.") == 2
+    assert "0 of 3 done, 2 not done, 1 cannot be done" in text
+    assert text.count("You may not do this.") == 2
 
 
 def test_in_a_browser_the_page_follows_the_work(

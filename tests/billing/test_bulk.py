@@ -214,7 +214,7 @@ def test_a_refusal_of_stripes_is_told_in_words_and_stops_nobody_else(
     do_all(job)
     assert [outcome for outcome, _told in outcomes(job)] == ["done", "failed", "done"]
     assert "declined" in outcomes(job)[1][1]
-    assert jobs.retriable(job) == [str(organizations[1].pk)]
+    assert jobs.retriable(SEATS, job, colleague) == [str(organizations[1].pk)]
 
 
 def test_somebody_who_may_no_longer_do_it_does_it_no_longer(
@@ -227,7 +227,8 @@ def test_somebody_who_may_no_longer_do_it_does_it_no_longer(
     assert seats_at_stripe(sandbox, worlds[0]) == 8
     denied = SubscriptionEvent.objects.filter(type="permission.denied", actor=colleague)
     assert {line.organization for line in denied} == set(organizations)
-    assert denied[0].reason == "You may not do this. Nothing was changed."
+    assert denied[0].reason == "new contract"
+    assert "tried to change seats, without being allowed to." in (denied[0].message or "")
 
 
 def test_what_is_stopped_is_not_done_and_what_was_done_stays(
@@ -251,7 +252,7 @@ def test_an_unknown_outcome_ends_in_the_truth_and_is_not_for_trying_again(
     job = start(organizations[:1], colleague)
     do_all(job)
     assert outcomes(job)[0][0] == "pending"
-    assert jobs.retriable(job) == []
+    assert jobs.retriable(SEATS, job, colleague) == []
     from billing.operations.sweeper import settle_pending
 
     make_due()
@@ -322,7 +323,7 @@ def test_a_row_whose_turn_comes_hours_later_is_not_done(
     assert outcomes(job)[1:] == [("refused", late), ("refused", late)]
     assert outcomes(job)[0][0] == "done"
     assert [seats_at_stripe(sandbox, world) for world in worlds] == [12, 9, 10]
-    assert jobs.retriable(job) == [str(each.pk) for each in organizations[1:]]
+    assert jobs.retriable(SEATS, job, colleague) == [str(each.pk) for each in organizations[1:]]
 
 
 @pytest.mark.parametrize("change", ["price", "discount"])
