@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from adminops.pages import event_words, words
 from adminops.pages.badges import AMBER, RED
 from adminops.pages.invoice import page_url
+from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.collection import pause_in_words
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _DIFFERENCES_TOLD = 3
 _ACTS_TOLD = 20
+_TRIAL_ENDS_SOON = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ def troubles_of(page: CustomerPage) -> list[Trouble]:
     found = [
         *_holds_in_words(page),
         *_debts(page),
+        *_waiting_for_customer(page),
         *_disputes(page),
         *_failed_refunds(page),
         *_unsettled(page),
         *_differences(page),
         *_paused(page),
         *_ending(page),
+        *_trial(page),
         *_card(page),
         *_seats(page),
     ]
@@ -234,6 +238,40 @@ def _paused(page: CustomerPage) -> list[Trouble]:
             offer.url if offer else "",
         )
     ]
+
+
+def _waiting_for_customer(page: CustomerPage) -> list[Trouble]:
+    """Payments that the customer's bank wants the customer to confirm; nobody else can."""
+    unpaid = [row for row in page.stripe_invoices if row.get("status") == "open"]
+    return [
+        Trouble(
+            _(
+                "The payment of %(amount)s waits until the customer confirms it with their bank. They can on the"
+                " invoice's own page; send them its link."
+            )
+            % {"amount": format_money(invoice.get("amount_remaining") or 0, invoice.get("currency") or "")},
+            RED,
+            _("Open the invoice"),
+            page_url(page.organization, invoice["id"]),
+        )
+        for invoice in mirror.waiting_for_customer(unpaid)
+    ]
+
+
+def _trial(page: CustomerPage) -> list[Trouble]:
+    """A trial about to end; Stripe tells it three days before."""
+    organization = page.organization
+    ends = organization.trial_end
+    if organization.subscription_status != SubscriptionStatus.TRIALING or ends is None or page.ends_on:
+        return []
+    if not timezone.now() < ends < timezone.now() + _TRIAL_ENDS_SOON:
+        return []
+    text = _("The trial ends on %(date)s.") % {"date": words.short_date(ends)} + " "
+    if organization.card_last4:
+        text += _("Then the card •••• %(last4)s is charged.") % {"last4": organization.card_last4}
+    else:
+        text += _("There is no card, so the first payment will fail.")
+    return [Trouble(text)]
 
 
 def _ending(page: CustomerPage) -> list[Trouble]:

@@ -36,6 +36,7 @@ from billing.mirror.payments import (
     refunds_of,
     refunds_of_charges,
     unpaid_invoices_of,
+    waiting_for_customer,
 )
 from billing.mirror.tables import MIRRORED_MODELS, customer_of, has_field, known
 from billing.mirror.writing import buyers_of, erase, forget, renew_catalogue, upsert
@@ -78,5 +79,6 @@ __all__ = [
     "subscriptions_of_many",
     "unpaid_invoices_of",
     "upsert",
+    "waiting_for_customer",
     "with_products",
 ]

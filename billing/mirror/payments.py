@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from django.db import models
 from django.db.models import OuterRef, Subquery
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, JSONObject
-from djstripe.models import Charge, Dispute, Invoice, Refund
+from djstripe.models import Charge, Dispute, Invoice, PaymentIntent, Refund
 
 from billing.mirror.stored import TO_ANSWER, with_columns
 from billing.mirror.tables import id_of, newest, one
@@ -170,6 +170,17 @@ def disputes_to_answer() -> tuple[int, datetime.datetime | None]:
 def disputes_of(customer_id: str, limit: int | None = None) -> list[StripeObject]:
     """Disputes of a customer's charges, newest first."""
     return newest(Dispute.objects.filter(charge__customer_id=customer_id), limit)
+
+
+def waiting_for_customer(invoices: Sequence[StripeObject]) -> list[StripeObject]:
+    """Those of these invoices whose payment the customer must confirm with their bank."""
+    paid_by = {invoice["id"]: _intents(invoice) for invoice in invoices}
+    intents = [id_ for ids in paid_by.values() for id_ in ids]
+    if not intents:
+        return []
+    waiting = PaymentIntent.objects.filter(id__in=intents, stripe_data__status="requires_action")
+    ids = set(waiting.values_list("id", flat=True))
+    return [invoice for invoice in invoices if ids & set(paid_by[invoice["id"]])]
 
 
 def invoice_of_charge(charge_id: str) -> str | None:
