@@ -13,7 +13,7 @@ from organizations.models import Membership, Organization
 site = AdminSite(name="plain")
 
 
-class PlainOrganizations(ModelAdmin):
+class PlainOrganizations(ModelAdmin):  # type: ignore[type-arg]  # Django's own takes none
     """What a first attempt lists of organizations."""
 
     list_display = (
@@ -29,7 +29,7 @@ class PlainOrganizations(ModelAdmin):
     search_fields = ("name", "slug", "billing_email", "memberships__user__email")
 
 
-class PlainEvents(ModelAdmin):
+class PlainEvents(ModelAdmin):  # type: ignore[type-arg]
     """What a first attempt lists of events."""
 
     list_display = ("occurred_at", "type", "organization", "source", "state", "amount")

@@ -592,7 +592,7 @@ def test_each_refund_of_many_counts_against_what_a_person_may_give_back(
     denied = SubscriptionEvent.objects.get(type="permission.denied", actor=supporter)
     assert "tried to refund $290.00 of " in (denied.message or "")
     assert ", over the limit of $500.00 a day. Nothing was changed." in (denied.message or "")
-    assert (denied.reason, denied.amount, denied.after["bulk_job"]) == ("an outage", 29_000, job.pk)  # type: ignore[index]
+    assert (denied.reason, denied.amount, denied.after["bulk_job"]) == ("an outage", 29_000, job.pk)
 
 
 def test_what_is_beyond_a_persons_limits_is_told_before_counting_one_after_another(
