@@ -41,7 +41,9 @@ class Alert(models.Model):
         _("over since"),
         null=True,
         blank=True,
-        help_text=_("When what is watched all the time was well again; while it is not, no second one is raised."),
+        help_text=_(
+            "When what is watched all the time was well again; while it is not, no second one is raised."
+        ),
     )
     mailed_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True, blank=True)
