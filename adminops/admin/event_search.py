@@ -10,6 +10,8 @@ from django.db.models import Q
 from adminops.admin.keyset import Lane
 from billing.finding import LEDGER_COLUMNS, STRIPE_ID
 from billing.one_look import read_once
+from billing.operations import COURSES
+from billing.operations.base import Course
 from organizations.models import Organization
 from organizations.search import find_organizations
 
@@ -23,13 +25,13 @@ _LARGEST_KEY = 2**63 - 1
 
 @read_once
 def lane_of(term: str) -> Lane:
-    """Events for an id of Stripe's or ours, for a type, or of the organizations that a scrap of text finds."""
+    """Events for an id of Stripe's or ours, of types by name or words, or of organizations by a scrap of text."""
     term = term.replace("\0", "").strip()
     try:
         return [Q(uuid=uuid.UUID(term))]
     except ValueError:
         pass
-    if EVENT_TYPE.match(term):
+    if EVENT_TYPE.match(term) or term in COURSES:
         return [Q(type=term)]
     if STRIPE_ID.match(term):
         column = _COLUMNS.get(term[: term.find("_") + 1], "stripe_object_id")
@@ -39,7 +41,22 @@ def lane_of(term: str) -> Lane:
                 # What we did to it stands there without the id as well.
                 return [Q(organization_id=owner)]
         return [Q(**{column: term})]
-    return of_organizations(find_organizations(term))
+    return [*(Q(type=type_) for type_ in _own_types(term)), *of_organizations(find_organizations(term))]
+
+
+def _own_types(term: str) -> list[str]:
+    """Our own operations that are called so, or whose words say so: "refund_invoice", "Refund", "change seats"."""
+    sought = " ".join(term.casefold().replace("_", " ").split())
+    return [
+        course.type
+        for course in COURSES.values()
+        if any(f" {sought} " in f" {words} " for words in _words_of(course))
+    ]
+
+
+def _words_of(course: Course) -> list[str]:
+    said = [course.label, getattr(course, "attempt", ""), course.type.replace("_", " ")]
+    return [str(each).casefold() for each in said]
 
 
 @read_once

@@ -55,7 +55,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
     list_display_links = ("what",)
     list_filter = EVENT_FILTERS
     search_fields = ("id",)
-    search_help_text = _("A Stripe id, a type, or an organization")
+    search_help_text = _("A Stripe id, a type or its words, or an organization")
     sortable_by = ()
     change_form_template = "adminops/event.html"
 

@@ -129,6 +129,26 @@ def test_search_goes_by_what_was_pasted(support: Client) -> None:
         assert ids(support, q=term) == [], term
 
 
+def test_search_finds_what_we_do_ourselves_by_its_name_and_by_its_words(support: Client) -> None:
+    refund = StaffEventFactory(type="refund_invoice")
+    seats = StaffEventFactory(type="change_seats")
+    lifted = StaffEventFactory(type="activate_organization")
+    named = SubscriptionEventFactory(organization=OrganizationFactory(name="Refund Partners"))
+    assert ids(support, q="refund_invoice") == [refund.pk]
+    assert ids(support, q="Refund") == [named.pk, refund.pk]
+    for term in ("change_seats", "Change of seats", "change seats"):
+        assert ids(support, q=term) == [seats.pk], term
+    assert ids(support, q="lift holds") == [lifted.pk]
+
+
+def test_an_empty_list_says_so_in_plain_words(support: Client) -> None:
+    assert "There is nothing here yet." in Page(support.get(LIST)).text
+    SubscriptionEventFactory()
+    nothing = Page(support.get(LIST, {"q": "no such company"})).text
+    assert "Nothing fits. Clear the filters and the search" in nothing
+    assert "yielded" not in nothing
+
+
 def test_filters_tell_sources_states_and_families_apart(support: Client) -> None:
     change = StaffEventFactory(type="change_seats")
     paid = SubscriptionEventFactory(type="invoice.paid")
@@ -269,6 +289,39 @@ def test_what_was_intended_is_told_in_words_money_and_days(support: Client) -> N
     }
     assert "f00f00" in Page(response).text
     assert "Times are those of UTC." in Page(response).text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_refund_intended_is_in_words_and_tells_nothing_twice(
+    sandbox: Sandbox, support: Client
+) -> None:
+    situation = SITUATIONS["refund_invoice"](sandbox)
+    event = show("refund_invoice", situation.subject, **situation.choices).apply(
+        StaffFactory(is_superuser=True)
+    )
+    response = support.get(event_page(event))
+    rows = [fact for document in response.context["documents"] for fact in document["facts"]]
+    labels = [fact.label for fact in rows]
+    for raw in ("Outside", "Creditable", "Last4", "Taken back", "Invoice", "Charge", "Chosen"):
+        assert raw not in labels
+    for said in ("Paid outside Stripe", "Could still be credited", "Last four digits"):
+        assert said in labels
+    told = "\n".join(fact.value for fact in rows)
+    assert event.stripe_invoice_id
+    assert event.stripe_invoice_id not in told
+    assert event.stripe_charge_id
+    assert event.stripe_charge_id not in told
+    # What went back stands in the facts of the event; afterwards it is told as such.
+    assert [fact.label for fact in rows if fact.value == "$29.00"] == ["Given back"]
+    assert event.stripe_invoice_id in Page(response).text
+
+
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [("coupon.created", "Coupon made"), ("promotion_code.updated", "Promotion code changed")],
+)
+def test_coupons_and_promotion_codes_have_words(type_: str, words: str) -> None:
+    assert event_words.type_in_words(type_) == words
 
 
 @pytest.mark.django_db(transaction=True)
