@@ -228,7 +228,7 @@ class Demo:
             _say(f"    {member.username:<15}{member.password:<20}{member.words}")
         _say(
             "\nTry this: open Northwind Labs, change its seats from 8 to 12,"
-            " and see Stripe's webhook arrive in its events."
+            " and watch Stripe's webhook arrive in its timeline."
             f"\nIts Stripe is at {self.sandbox_url}, the logs are in var/log/."
             "\nCtrl-C stops everything and keeps the data."
         )
