@@ -141,12 +141,7 @@ class SubscriptionCard:
             said.append(
                 _("with %(sum)s that the customer owes from before") % {"sum": money(-estimate.from_balance)}
             )
-        said.append(
-            _("not counting usage, tax or changes since the last invoice")
-            if estimate.has_usage
-            else _("not counting tax or changes since the last invoice")
-        )
-        return ", ".join(said)
+        return ", ".join([*said, _uncounted(estimate)])
 
     @property
     def paused_invoice(self) -> str:
@@ -157,11 +152,12 @@ class SubscriptionCard:
         told = {
             "sum": format_money(estimate.total, estimate.currency),
             "date": words.short_date(estimate.at),
+            "uncounted": _uncounted(estimate),
         }
         return {
-            Behavior.KEEP_AS_DRAFT: _("About %(sum)s of %(date)s stays a draft."),
-            Behavior.VOID: _("About %(sum)s of %(date)s will be voided."),
-            Behavior.UNCOLLECTIBLE: _("About %(sum)s of %(date)s will be written off."),
+            Behavior.KEEP_AS_DRAFT: _("About %(sum)s of %(date)s stays a draft, %(uncounted)s."),
+            Behavior.VOID: _("About %(sum)s of %(date)s will be voided, %(uncounted)s."),
+            Behavior.UNCOLLECTIBLE: _("About %(sum)s of %(date)s will be written off, %(uncounted)s."),
         }[Behavior(estimate.behavior)] % told
 
     # -- what was before, and what else there is --------------------------------------------------------
@@ -179,6 +175,13 @@ class SubscriptionCard:
     @property
     def _rest(self) -> list[StripeObject]:
         return [each for each in self.everything if each["id"] != self.organization.stripe_subscription_id]
+
+
+def _uncounted(estimate: Estimate) -> str:
+    """What an estimate leaves out, because only Stripe knows it."""
+    if estimate.has_usage:
+        return _("not counting usage, tax or changes since the last invoice")
+    return _("not counting tax or changes since the last invoice")
 
 
 def _is_told(discount: Any) -> bool:
