@@ -14,7 +14,7 @@ from adminops.pages.operation import OperationPage, Row
 from billing import mirror
 from billing.money import format_money
 from billing.operations import OPERATIONS
-from billing.operations.coupons import MAX_CODE, HeldDiscount
+from billing.operations.coupons import MAX_CODE, HeldDiscount, Reduction
 from billing.operations.discount_preview import (
     ApplyChoices,
     ApplyPreview,
@@ -91,7 +91,11 @@ class DiscountPage[ChoicesT: SubscriptionChoices, PreviewT: DiscountPreview](
     def kept(self, preview: DiscountPreview) -> list[Row]:
         """The discounts that stay."""
         return [
-            Row(_("Stays: %(name)s") % {"name": each.reduction.name}, _lasting(each), below=each.coupon_id)
+            Row(
+                _("Stays: %(name)s") % {"name": each.reduction.name},
+                _lasting(each),
+                below=_id(each.coupon_id, each.reduction),
+            )
             for each in preview.kept
         ]
 
@@ -121,7 +125,7 @@ class ApplyDiscountPage(DiscountPage[ApplyChoices, ApplyPreview]):
     def rows(self, preview: ApplyPreview) -> list[Row]:
         reduction = preview.reduction
         return [
-            Row(reduction.name, str(reduction), below=preview.coupon_id),
+            Row(reduction.name, str(reduction), below=_asked_for(preview)),
             *self.kept(preview),
             *self.totals(preview),
         ]
@@ -189,7 +193,9 @@ class RemoveDiscountPage(DiscountPage[RemoveChoices, RemovePreview]):
     def rows(self, preview: RemovePreview) -> list[Row]:
         removed = preview.removed
         gone = Row(
-            _("Goes: %(name)s") % {"name": removed.reduction.name}, _lasting(removed), below=removed.coupon_id
+            _("Goes: %(name)s") % {"name": removed.reduction.name},
+            _lasting(removed),
+            below=_id(removed.coupon_id, removed.reduction),
         )
         return [gone, *self.kept(preview), *self.totals(preview)]
 
@@ -210,6 +216,20 @@ class RemoveDiscountPage(DiscountPage[RemoveChoices, RemovePreview]):
 
     def confirm_label(self, preview: RemovePreview) -> str:
         return _("Remove %(name)s") % {"name": preview.removed.reduction.name}
+
+
+def _id(coupon_id: str, reduction: Reduction) -> str:
+    """A coupon's id, where it is not called by it already."""
+    return "" if reduction.name == coupon_id else coupon_id
+
+
+def _asked_for(preview: ApplyPreview) -> str:
+    """The coupon's id, and the promotion code that stands for it."""
+    id_ = _id(preview.coupon_id, preview.reduction)
+    if not preview.promotion_code:
+        return id_
+    by = _("by the promotion code %(code)s") % {"code": preview.promotion_code}
+    return f"{id_}, {by}" if id_ else by
 
 
 def _lasting(held: HeldDiscount) -> str:

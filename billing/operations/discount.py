@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import User
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -105,15 +108,14 @@ class ApplyDiscount(DiscountOperation[ApplyChoices, ApplyPreview]):
         reduction = Reduction(**plan["reduction"])
         return self.settled(
             event,
-            _("Coupon “%(name)s” applied: %(off)s.") % {"name": reduction.name, "off": reduction},
+            _("%(coupon)s applied: %(off)s.") % {"coupon": capfirst(_coupon(plan)), "off": reduction},
         )
 
     def retell(self, event: SubscriptionEvent) -> Told:
         """Which coupon, and what it takes off."""
-        reduction = Reduction(**(event.plan or {})["reduction"])
-        return self.with_recurring(
-            event, _("applied the coupon “%(name)s”: %(off)s") % {"name": reduction.name, "off": reduction}
-        )
+        plan = event.plan or {}
+        words = {"coupon": _coupon(plan), "off": Reduction(**plan["reduction"])}
+        return self.with_recurring(event, _("applied the %(coupon)s (%(off)s)") % words)
 
 
 class RemoveDiscount(DiscountOperation[RemoveChoices, RemovePreview]):
@@ -168,7 +170,7 @@ class RemoveDiscount(DiscountOperation[RemoveChoices, RemovePreview]):
         reduction = Reduction(**removed["reduction"])
         return self.settled(
             event,
-            _("Coupon “%(name)s” removed: no longer %(off)s.") % {"name": reduction.name, "off": reduction},
+            _("Coupon “%(name)s” (%(off)s) removed.") % {"name": reduction.name, "off": reduction},
         )
 
     def retell(self, event: SubscriptionEvent) -> Told:
@@ -176,8 +178,7 @@ class RemoveDiscount(DiscountOperation[RemoveChoices, RemovePreview]):
         reduction = Reduction(**(event.plan or {})["removed"]["reduction"])
         return self.with_recurring(
             event,
-            _("removed the coupon “%(name)s”: no longer %(off)s")
-            % {"name": reduction.name, "off": reduction},
+            _("removed the coupon “%(name)s” (%(off)s)") % {"name": reduction.name, "off": reduction},
         )
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
@@ -192,6 +193,14 @@ def has_discounts(organization: Organization) -> bool:
     return bool(customer.get("discount")) or any(
         each.get("discounts") for each in live_subscriptions(organization)
     )
+
+
+def _coupon(plan: dict[str, Any]) -> str:
+    """The coupon that was applied, and the code it was asked for by."""
+    words = {"name": plan["reduction"]["name"], "code": plan.get("promotion_code")}
+    if words["code"]:
+        return _("coupon “%(name)s” by the promotion code %(code)s") % words
+    return _("coupon “%(name)s”") % words
 
 
 def _evidence(preview: DiscountPreview) -> dict[str, str]:

@@ -75,6 +75,8 @@ class ApplyPreview(DiscountPreview):
     """As typed."""
     coupon_id: str
     promotion_code_id: str
+    promotion_code: str
+    """As Stripe writes it, in whatever case it was typed; empty where the coupon itself was named."""
     reduction: Reduction
 
 
@@ -119,6 +121,7 @@ def preview_apply(subscription: StripeObject, choices: ApplyChoices) -> ApplyPre
         code=code,
         coupon_id=coupon["id"],
         promotion_code_id=promotion["id"] if promotion else "",
+        promotion_code=promotion["code"] if promotion else "",
         reduction=reduction_of(coupon, subscription["currency"]),
     )
 

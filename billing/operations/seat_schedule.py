@@ -229,7 +229,7 @@ class WithdrawScheduledSeats(SeatOperation[SeatWithdrawalPreview]):
         if not plan["planned"]:
             return Told(_("withdrew what was left of an earlier plan of seats"), (stays,))
         return Told(
-            _("withdrew the planned change of seats: %(plan)s")
+            _("withdrew the planned change of seats (%(plan)s)")
             % {"plan": _earlier(plan["planned"], plan["by_whom"])},
             (stays,),
         )

@@ -11,6 +11,8 @@ from django.contrib.messages import get_messages
 from django.test import Client
 
 from adminops.actions import action_named
+from billing.models import SubscriptionEvent
+from billing.operations import OPERATIONS
 from organizations.models import Organization
 from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
@@ -85,9 +87,7 @@ def test_a_coupon_is_previewed_put_on_and_taken_away(
     assert "now $185.60 $232.00" in text
     [discount] = sandbox.client.v1.subscriptions.retrieve(world.subscription).discounts
     done = confirm(colleague, address, shown, discount=str(discount))
-    assert said(done) == [
-        "Coupon “Spring” removed: no longer 20% off for 3 months. Each period now costs $232.00."
-    ]
+    assert said(done) == ["Coupon “Spring” (20% off for 3 months) removed. Each period now costs $232.00."]
     assert "has a coupon" in Page(colleague.get(address)).text
 
 
@@ -103,7 +103,7 @@ def test_coupons_that_stay_and_the_customers_own_are_named(
     assert "It belongs to the customer, not to the subscription" in Page(shown).text
     confirm(colleague, address, shown, code="FIRST")
     text = Page(ask(colleague, address, code="SECOND")).text
-    assert "Stays: FIRST FIRST 10% off forever" in text
+    assert "Stays: FIRST 10% off forever" in text
 
     address = url("remove_discount", organization)
     text = Page(colleague.get(address)).text
@@ -113,10 +113,33 @@ def test_coupons_that_stay_and_the_customers_own_are_named(
     shown = ask(colleague, address, discount=own.id)
     assert "it goes for all subscriptions of the customer" in Page(shown).text
     done = confirm(colleague, address, shown, discount=own.id)
-    assert said(done)[0].startswith("Coupon “OWN” removed")
+    assert said(done)[0].startswith("Coupon “OWN” (5% off forever) removed.")
     [first] = sandbox.client.v1.subscriptions.retrieve(world.subscription).discounts
     text = Page(ask(colleague, address, discount=str(first))).text
     assert "Goes: FIRST" in text
+
+
+def test_a_promotion_code_is_told_with_its_coupon_and_a_coupon_without_a_name_once(
+    sandbox: Sandbox, organization: Organization, colleague: Client
+) -> None:
+    sandbox.client.v1.coupons.create({"id": "WELCOME20", "percent_off": 20, "duration": "forever"})
+    sandbox.client.v1.promotion_codes.create(
+        {"promotion": {"type": "coupon", "coupon": "WELCOME20"}, "code": "SPRING"}
+    )
+    address = url("apply_discount", organization)
+    text = Page(ask(colleague, address, code="WELCOME20")).text
+    assert "WELCOME20 20% off forever" in text
+    assert "WELCOME20 WELCOME20" not in text
+
+    shown = ask(colleague, address, code="spring")
+    assert "WELCOME20 by the promotion code SPRING 20% off forever" in Page(shown).text
+    done = confirm(colleague, address, shown, code="spring")
+    assert said(done) == [
+        "Coupon “WELCOME20” by the promotion code SPRING applied: 20% off forever. Each period now costs $185.60."
+    ]
+    event = SubscriptionEvent.objects.get(type="apply_discount")
+    line = OPERATIONS[event.type].retell(event).done
+    assert line == "applied the coupon “WELCOME20” by the promotion code SPRING (20% off forever)"
 
 
 def test_what_no_coupon_is_and_an_empty_answer_get_a_sentence(

@@ -285,7 +285,7 @@ def test_one_discount_goes_and_the_others_stay(
     event = shown.apply()
 
     assert discounts(sandbox, world) == [fifth]
-    assert event.message == "Coupon “half” removed: no longer 50% off forever. Each period now costs $185.60."
+    assert event.message == "Coupon “half” (50% off forever) removed. Each period now costs $185.60."
     with pytest.raises(OperationRefused, match="not there any more"):
         remove(organization, half)
     remove(organization, fifth).apply()
