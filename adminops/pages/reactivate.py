@@ -15,7 +15,12 @@ from billing import mirror
 from billing.attempts import decline_in_words, has_expired
 from billing.money import format_money
 from billing.operations import OPERATIONS
-from billing.operations.reactivate_preview import How, ReactivateChoices, ReactivatePreview
+from billing.operations.reactivate_preview import (
+    How,
+    ReactivateChoices,
+    ReactivatePreview,
+    not_restored,
+)
 from billing.operations.subscription import date_in_words, every, live_subscriptions
 from organizations.models import Organization
 
@@ -123,7 +128,12 @@ class ReactivatePage(OperationPage[Organization, ReactivateChoices, ReactivatePr
         return said
 
     def warnings(self, preview: ReactivatePreview) -> list[str]:
-        return [*self._owed(), *self._card(preview), *self._credit(preview)]
+        return [
+            *not_restored(preview.withdrawn_seats),
+            *self._owed(),
+            *self._card(preview),
+            *self._credit(preview),
+        ]
 
     def _owed(self) -> list[str]:
         """Invoices that are not paid, which stay owed whatever is done here."""

@@ -22,6 +22,7 @@ from billing.operations.reactivate_preview import (
     ReactivateChoices,
     ReactivatePreview,
     all_at_stripe,
+    not_restored,
     preview_new,
     preview_undo,
 )
@@ -82,7 +83,7 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
         subscription = self.read(subject, choices)
         if choices.how == How.NEW:
             return preview_new(subject, subscription)
-        return preview_undo(subscription, at)
+        return preview_undo(subject, subscription, at)
 
     def prepare(
         self, subject: Organization, choices: ReactivateChoices, preview: ReactivatePreview, actor: User
@@ -127,7 +128,7 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
         if plan["how"] == How.NEW:
             invoice = subscription["latest_invoice"]
             said = _began(plan, subscription, invoice)
-            after["invoice"] = invoice["id"]
+            after |= {"invoice": invoice["id"], "due": invoice["amount_due"]}
             columns |= {
                 "stripe_subscription_id": subscription["id"],
                 "stripe_object_id": subscription["id"],
@@ -140,13 +141,28 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
             said = _("The cancellation was undone. The subscription goes on, and renews on %(date)s.") % {
                 "date": date_in_words(from_unix(ends) or timezone.now())
             }
-        return Settlement(message=f"{said} {confirmed()}", after=after, columns=columns)
+        said = " ".join([said, *not_restored(plan.get("withdrawn_seats")), confirmed()])
+        return Settlement(message=said, after=after, columns=columns)
 
     def retell(self, event: SubscriptionEvent) -> Told:
         """What goes on, or what was begun and invoiced."""
         plan = event.plan or {}
+        # Rows of before these were looked for do not have it.
+        withdrawn = plan.get("withdrawn_seats")
+        lost = (
+            [
+                ngettext(
+                    "the change to %(n)d seat that the cancellation withdrew was not restored",
+                    "the change to %(n)d seats that the cancellation withdrew was not restored",
+                    withdrawn,
+                )
+                % {"n": withdrawn}
+            ]
+            if withdrawn
+            else []
+        )
         if plan["how"] != How.NEW:
-            return Told(_("undid the cancellation of the subscription"))
+            return Told(_("undid the cancellation of the subscription"), tuple(lost))
         words = {"plan": plan["plan"], "seats": plan["seats"]}
         done = _("began a new subscription (%(plan)s)") % words
         if plan["seats"] is not None:
@@ -158,10 +174,7 @@ class ReactivateSubscription(SubscriptionOperation[ReactivateChoices, Reactivate
                 )
                 % words
             )
-        invoiced = _("first invoice of %(sum)s") % {
-            "sum": format_money(event.amount or 0, event.currency or "")
-        }
-        return Told(done, (invoiced,))
+        return Told(done, (*_paid(event), *lost))
 
     def sync_objects(self, event: SubscriptionEvent) -> list[str]:
         """A new subscription has an invoice and a charge."""
@@ -191,3 +204,32 @@ def _began(plan: dict[str, Any], subscription: StripeObject, invoice: StripeObje
     if plan["collection"] == "send_invoice":
         return made + " " + _("Stripe sends the customer an invoice over %(sum)s.") % words
     return made + " " + _("%(due)s was charged.") % words
+
+
+def _paid(event: SubscriptionEvent) -> list[str]:
+    """What the first invoice came to, and how it was paid: from the customer's balance, and the rest by card."""
+    plan, currency = event.plan or {}, event.currency or ""
+    total = event.amount or 0
+    # Rows of before it was kept have what was previewed, and agreed to.
+    due = (event.after or {}).get("due", plan["due"])
+    words = {
+        "sum": format_money(total, currency),
+        "due": format_money(due, currency),
+        "balance": format_money(abs(due - total), currency),
+    }
+    said = [_("first invoice of %(sum)s") % words]
+    if due == total:
+        return said
+    if total < 0:
+        return [*said, _("%(balance)s credited to the customer's balance") % words]
+    said.append(
+        _("%(balance)s of it from the customer's balance") % words
+        if due < total
+        else _("with %(balance)s that the customer owed from before") % words
+    )
+    said.append(
+        _("%(due)s to be paid") % words
+        if plan["collection"] == "send_invoice"
+        else _("%(due)s charged") % words
+    )
+    return said

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
 from billing.errors import ObjectMissing, OperationRefused
 from billing.metrics import licensed_items, recurring_amount, seat_item
+from billing.models import SubscriptionEvent
 from billing.operations.cancel_preview import period_end
 from billing.operations.subscription import (
     SubscriptionChoices,
@@ -67,6 +68,8 @@ class ReactivatePreview(SubscriptionPreview):
     card: str = ""
     """What is charged, in words."""
     days_until_due: int | None = None
+    withdrawn_seats: int | None = None
+    """What its cancellation withdrew: a change to so many seats that had been planned."""
     known: tuple[str, ...] = ()
     """The subscriptions that the customer had, all ended, when a new one was asked for."""
 
@@ -81,7 +84,7 @@ class ReactivatePreview(SubscriptionPreview):
         return self.collection == "send_invoice"
 
 
-def preview_undo(subscription: StripeObject, at: int) -> ReactivatePreview:
+def preview_undo(organization: Organization, subscription: StripeObject, at: int) -> ReactivatePreview:
     """What going on would cost when the planned end of `subscription` is taken back at `at` (unix seconds).
 
     Raises OperationRefused where it has ended meanwhile, StripeError where Stripe does not tell.
@@ -99,7 +102,7 @@ def preview_undo(subscription: StripeObject, at: int) -> ReactivatePreview:
         params = {"cancel_at": "", "proration_date": at}
     invoice = upcoming_invoice({"subscription": subscription["id"], "subscription_details": params})
     return ReactivatePreview(
-        **_described(subscription),
+        **_described(organization, subscription),
         how=How.UNDO.value,
         ends_at=from_unix(subscription.get("cancel_at")),
         invoice_date=from_unix(invoice["period_end"] if invoice else period_end(subscription)),
@@ -136,7 +139,7 @@ def preview_new(organization: Organization, ended: StripeObject) -> ReactivatePr
         }
     )
     params: dict[str, Any] = {"customer": customer["id"], "currency": ended["currency"], "items": items}
-    described = _described(ended)
+    described = _described(organization, ended)
     card = ""
     if described["collection"] == "send_invoice":
         if not customer.get("email"):
@@ -181,7 +184,7 @@ def all_at_stripe(customer_id: str) -> list[StripeObject]:
     return [each for page in pages for each in page]
 
 
-def _described(subscription: StripeObject) -> dict[str, Any]:
+def _described(organization: Organization, subscription: StripeObject) -> dict[str, Any]:
     item = (
         seat_item(subscription)
         or (licensed_items(subscription) or subscription["items"]["data"] or [None])[0]
@@ -198,7 +201,42 @@ def _described(subscription: StripeObject) -> dict[str, Any]:
         "interval": recurring.get("interval", ""),
         "interval_count": recurring.get("interval_count", 1),
         "collection": subscription.get("collection_method") or "charge_automatically",
+        "withdrawn_seats": _withdrawn_seats(organization, subscription),
     }
+
+
+def _withdrawn_seats(organization: Organization, subscription: StripeObject) -> int | None:
+    """The planned seats that the last of our acts on `subscription` withdrew, where that was to cancel it."""
+    last = (
+        SubscriptionEvent.objects.filter(
+            organization=organization,
+            stripe_subscription_id=subscription["id"],
+            type__in=("cancel_subscription", "reactivate_subscription", "schedule_seats"),
+            state=SubscriptionEvent.State.DONE,
+        )
+        .order_by("-pk")
+        .first()
+    )
+    if last is None or last.type != "cancel_subscription":
+        return None
+    planned: int | None = (last.plan or {}).get("planned_seats")
+    return planned
+
+
+def not_restored(withdrawn_seats: int | None) -> list[str]:
+    """That a plan which the cancellation withdrew stays withdrawn; nothing where it withdrew none."""
+    if withdrawn_seats is None:
+        return []
+    return [
+        ngettext(
+            "The planned change to %(n)d seat that the cancellation withdrew is not restored. Plan it again if it is"
+            " still wanted.",
+            "The planned change to %(n)d seats that the cancellation withdrew is not restored. Plan it again if it is"
+            " still wanted.",
+            withdrawn_seats,
+        )
+        % {"n": withdrawn_seats}
+    ]
 
 
 def _customer(organization: Organization) -> StripeObject:

@@ -15,6 +15,7 @@ from organizations.models import Organization
 from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
+from tests.operating import show
 from tests.stripe_world import World, make_customer, make_organization, make_price, read
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,6 +82,14 @@ def test_a_planned_end_is_shown_at_once_and_taken_back_with_one_click(
     assert "The cancellation was undone." in str(message)
     assert not live(sandbox, world)[0].cancel_at_period_end
     assert "Nothing to reactivate" in Page(colleague.get(url(organization))).text
+
+
+def test_the_preview_says_that_withdrawn_seats_do_not_come_back(world: World, colleague: Client) -> None:
+    organization = make_organization(world)
+    show("schedule_seats", organization, seats=12, when="renewal").apply()
+    show("cancel_subscription", organization, when="period_end").apply()
+    text = Page(colleague.get(url(organization))).text
+    assert "The planned change to 12 seats that the cancellation withdrew is not restored." in text
 
 
 def test_a_new_subscription_is_chosen_priced_and_charged(

@@ -204,6 +204,55 @@ def test_what_is_in_the_balance_is_used_before_the_card(
     assert shown.apply().state == "done"
     invoice = invoices(sandbox, world)[0]
     assert (invoice.total, invoice.amount_paid) == (shown.preview.total, shown.preview.due)
+    event = SubscriptionEvent.objects.get(type="reactivate_subscription")
+    assert OPERATIONS[event.type].retell(event).further == (
+        "first invoice of $232.00",
+        "$50.00 of it from the customer's balance",
+        "$182.00 charged",
+    )
+
+
+def test_what_is_owed_on_the_balance_is_told_with_what_was_charged(
+    sandbox: Sandbox, world: World, gone: Organization
+) -> None:
+    sandbox.client.v1.customers.balance_transactions.create(
+        world.customer, {"amount": 5000, "currency": "usd"}
+    )
+    event = previewed(gone, "new").apply()
+    assert OPERATIONS[event.type].retell(event).further == (
+        "first invoice of $232.00",
+        "with $50.00 that the customer owed from before",
+        "$282.00 charged",
+    )
+
+
+@pytest.mark.parametrize("when", ["period_end", "now"])
+def test_planned_seats_that_the_cancellation_withdrew_are_said_not_to_come_back(
+    world: World, when: str
+) -> None:
+    organization = make_organization(world)
+    show("schedule_seats", organization, seats=12, when="renewal").apply()
+    show("cancel_subscription", organization, when=when).apply()
+    organization.refresh_from_db()
+    shown = previewed(organization, "new" if when == "now" else "undo")
+    assert shown.preview.withdrawn_seats == 12
+    event = shown.apply()
+    said = "The planned change to 12 seats that the cancellation withdrew is not restored."
+    assert said in (event.message or "")
+    retold = OPERATIONS[event.type].retell(event)
+    assert "the change to 12 seats that the cancellation withdrew was not restored" in retold.further
+
+
+def test_a_plan_withdrawn_by_an_earlier_cancellation_is_not_told_again(
+    sandbox: Sandbox, world: World
+) -> None:
+    organization = make_organization(world)
+    show("schedule_seats", organization, seats=12, when="renewal").apply()
+    show("cancel_subscription", organization, when="period_end").apply()
+    previewed(organization).apply()
+    sandbox.client.v1.subscriptions.update(world.subscription, {"cancel_at_period_end": True})
+    read(world)
+    assert previewed(organization).preview.withdrawn_seats is None
 
 
 def test_a_coupon_of_the_old_subscription_is_not_taken_over(sandbox: Sandbox, world: World) -> None:
