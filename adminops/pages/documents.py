@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,25 +34,37 @@ MONEY = frozenset(
 COUNTS = frozenset(
     """
     attempts days_until_due detached event holds id interval_count members months n number paused_by_others
-    planned_seats seats seats_after seats_before seats_used
+    planned_seats seats seats_after seats_before seats_used withdrawn_seats
     """.split()
 )
 # What holds an agreement together, or is worded for Stripe: for those who open the record itself.
 TECHNICAL = frozenset({"digest", "fingerprint", "params", "phases", "schedule_digest", "known"})
 
 LABELS: dict[str, str | Promise] = {
+    "account": gettext_lazy("The invoice until then"),
     "at": gettext_lazy("When"),
+    "blocks": gettext_lazy("Keeps Stripe from refunding"),
     "choices": gettext_lazy("Chosen"),
+    "creditable": gettext_lazy("Could still be credited"),
+    "credited": gettext_lazy("Credited"),
     "credit_shrinks_by": gettext_lazy("Credit may shrink by"),
     "due": gettext_lazy("To be paid"),
     "due_now": gettext_lazy("To be paid at once"),
     "found": gettext_lazy("Differences"),
+    "from_balance": gettext_lazy("Paid from the balance"),
     "is_proration": gettext_lazy("Caused by this"),
+    "last4": gettext_lazy("Last four digits"),
+    "lost": gettext_lazy("Kept by the bank"),
     "mrr": gettext_lazy("MRR"),
     "n": gettext_lazy("Number"),
+    "outside": gettext_lazy("Paid outside Stripe"),
+    "payment": gettext_lazy("The payment it goes back to"),
+    "pending": gettext_lazy("Refunds on their way"),
     "recurring": gettext_lazy("Each period"),
     "recurring_after": gettext_lazy("Each period after"),
     "recurring_before": gettext_lazy("Each period before"),
+    "stripe_reason": gettext_lazy("Reason given to Stripe"),
+    "taken_back": gettext_lazy("Taken off the balance again"),
     "to_close": gettext_lazy("Invoices to close"),
     "when": gettext_lazy("When"),
 }
@@ -92,6 +104,33 @@ def facts(document: Any, currency: str | None) -> list[Fact]:
     if not isinstance(document, dict):
         return [Fact(_("Value"), _value("", document, currency or ""))]
     return list(_rows(document, currency or "", 0))
+
+
+def untold(document: Any, ids: Collection[str], amount: int | None) -> Any:
+    """A document without what its page tells above it, and without choices that the rest of it repeats."""
+    if not isinstance(document, dict):
+        return document
+    rest = _without(document, ids)
+    if amount is not None and rest.get("amount") == amount:
+        del rest["amount"]
+    if isinstance(rest.get("choices"), dict):
+        repeated = {(label_of(key), str(value)) for key, value in document.items() if key != "choices"}
+        rest["choices"] = {
+            key: value
+            for key, value in rest["choices"].items()
+            if value not in (None, "") and (label_of(key), str(value)) not in repeated
+        }
+    return rest
+
+
+def _without(value: Any, ids: Collection[str]) -> Any:
+    """The same, however deep, without the names of those ids."""
+    if isinstance(value, list):
+        return [_without(each, ids) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = ((key, each) for key, each in value.items() if not (isinstance(each, str) and each in ids))
+    return {key: _without(each, ids) for key, each in kept}
 
 
 def is_moment(key: str) -> bool:

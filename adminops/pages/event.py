@@ -50,6 +50,8 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
     sees_tracebacks = viewer.has_perm(SEE_TRACEBACKS)
     kept = getattr(event, "payload", None)
     steps = list(event.steps.all())
+    ids = list(_ids(event, viewer))
+    told = {each.id for each in ids}
     is_act = event.source != SubscriptionEvent.Source.STRIPE
     return {
         "event": event,
@@ -65,7 +67,7 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
         "error": event.error if sees_tracebacks or not is_act else "",
         "quantity_change": event_words.change_of_quantity(event),
         "status_change": event_words.change_of_status(event),
-        "ids": list(_ids(event, viewer)),
+        "ids": ids,
         "steps": [
             {
                 "step": step,
@@ -77,7 +79,11 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
             for step in steps
         ],
         "documents": [
-            {"title": title, "facts": documents.facts(value, event.currency), "record": payload.pretty(value)}
+            {
+                "title": title,
+                "facts": documents.facts(documents.untold(value, told, event.amount), event.currency),
+                "record": payload.pretty(value),
+            }
             for title, value in (
                 (_("Before"), event.before),
                 (_("What was intended"), event.plan),
