@@ -275,7 +275,6 @@ def _mark(row: CustomerSync, lease: Lease, answers: Answers) -> None:
     for object_id in answers.read:
         if not was_asked_again(object_id):
             wanted.pop(object_id, None)
-    row.last_error = ""
     for object_id, (error, _trace) in answers.failed.items():
         row.last_error = f"{object_id}: {error}"
         if was_asked_again(object_id):
@@ -294,6 +293,8 @@ def _mark(row: CustomerSync, lease: Lease, answers: Answers) -> None:
             state["due"] = (now + inbox.backoff(state["attempts"])).isoformat()
     if not wanted:
         row.done, row.next_attempt_at = row.wanted, None
+        if not answers.failed:
+            row.last_error = ""
     else:
         row.next_attempt_at = min(
             datetime.fromisoformat(state["due"]) if state.get("due") else now for state in wanted.values()
