@@ -227,11 +227,11 @@ def test_what_breaks_the_settling_off_is_put_off_instead_of_tried_for_ever(
 ) -> None:
     event = told(organization, world.subscription)
 
-    def break_off(read: Any) -> None:
+    def break_off(customer_id: str, read: Any) -> None:
         if read:
             raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr("billing.sync.look_for_excess", break_off)
+    monkeypatch.setattr("billing.sync.tell_of_money_back", break_off)
     request_sync(world.customer, [world.subscription])
     assert sync_customer(world.customer)
     event.refresh_from_db()
