@@ -156,7 +156,7 @@ def test_a_credit_says_where_it_goes(
         ("1e9", "is not an amount"),
         ("19.999", "at most 2 decimals"),
         ("232.01", "At most $232.00 can go back"),
-        ("¥500", "is not an amount"),
+        ("¥500", "This invoice is in USD"),
         ("\x00", "ull characters are not allowed"),
         ("9" * 5000, "at most 60 characters"),
     ],
