@@ -10,7 +10,12 @@ from billing import mirror
 from billing.models import SubscriptionEvent
 from organizations.models import Organization
 
-STRIPE_ID = re.compile(r"^[a-z]{1,12}(_[a-z]{1,12})?_[A-Za-z0-9_]+$")
+_SHAPE = re.compile(r"^(?P<prefix>[a-z]{1,12})_[A-Za-z0-9_]+$")
+
+# With these Stripe's ids begin. Anything else with an underscore may as well be a slug or half an e-mail.
+_PREFIXES = frozenset(
+    "acct card ch cn cus dp du evt ii il in li pi pm price prod promo py pyr re req seti si sub txn".split()
+)
 
 # Which column of the ledger an id is looked up in, by its prefix. Each has an index.
 LEDGER_COLUMNS = {
@@ -35,7 +40,13 @@ class Found:
 
 def is_an_id(term: str) -> bool:
     """Whether this looks like an id, of Stripe's or of one of our operations, rather than like a name."""
-    return bool(STRIPE_ID.match(term)) or _uuid(term) is not None
+    return is_stripe_id(term) or _uuid(term) is not None
+
+
+def is_stripe_id(term: str) -> bool:
+    """Whether this looks like an id of Stripe's: one of its prefixes, an underscore, letters and digits."""
+    found = _SHAPE.match(term)
+    return found is not None and found["prefix"] in _PREFIXES
 
 
 def find(term: str) -> Found | None:

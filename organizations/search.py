@@ -70,11 +70,11 @@ _ALIKE = """
 """
 
 
-def find_organizations(term: str) -> list[int]:
+def find_organizations(term: str, *, alike: bool = True) -> list[int]:
     """Keys of the organizations that fit a scrap, the best first, at most `MOST` of them.
 
     What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members; where that finds
-    few, names and billing e-mails that look like it follow.
+    few, names and billing e-mails that look like it follow, if `alike`.
     """
     term = " ".join(term.replace("\0", "").split())[:_LONGEST].upper()
     if not term:
@@ -96,9 +96,19 @@ def find_organizations(term: str) -> list[int]:
             },
         )
         found = list(cursor.fetchone()[0])
-        if len(found) < _ENOUGH and len(term) > 2:
+        if alike and len(found) < _ENOUGH and len(term) > 2:
             cursor.execute(_ALIKE, {"term": term, "most": MOST, "enough": _ENOUGH})
             found += [key for (key,) in cursor.fetchall() if key not in found]
+    return found
+
+
+def find_users(term: str) -> list[int]:
+    """Keys of the people whose e-mail has this in it, or whose login it is; at most `MOST` of them."""
+    term = " ".join(term.replace("\0", "").split())[:_LONGEST]
+    users = get_user_model()._default_manager.order_by()
+    found = list(users.filter(**{get_user_model().USERNAME_FIELD: term}).values_list("pk", flat=True))
+    if len(term) > 2:
+        found += users.filter(email__icontains=term).values_list("pk", flat=True)[:MOST]
     return found
 
 

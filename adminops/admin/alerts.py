@@ -43,12 +43,25 @@ class OpenFilter(RadioFilter):
         return queryset
 
 
+class KindFilter(RadioFilter):
+    """What is wrong."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(name, kind.label) for name, kind in KINDS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(kind=self.value()) if self.value() in KINDS else queryset
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
     """What wants a person, newest first; acknowledging says who looks after it, and hides nothing."""
 
     list_display = ("what", "how_bad", "organization_cell", "since", "acknowledged")
-    list_filter = (OpenFilter, ("severity", ChoicesRadioFilter))
+    list_filter = (OpenFilter, KindFilter, ("severity", ChoicesRadioFilter))
     list_select_related = ("organization", "acknowledged_by")
     list_display_links = None
     search_fields = ("message", "organization__name")

@@ -8,7 +8,8 @@ import uuid
 from django.db.models import Q
 
 from adminops.admin.keyset import Lane
-from billing.finding import LEDGER_COLUMNS, STRIPE_ID
+from adminops.pages import event_words
+from billing.finding import LEDGER_COLUMNS, is_stripe_id
 from billing.one_look import read_once
 from billing.operations import COURSES
 from billing.operations.base import Course
@@ -31,9 +32,9 @@ def lane_of(term: str) -> Lane:
         return [Q(uuid=uuid.UUID(term))]
     except ValueError:
         pass
-    if EVENT_TYPE.match(term) or term in COURSES:
+    if term in event_words.TYPES or term in COURSES:
         return [Q(type=term)]
-    if STRIPE_ID.match(term):
+    if is_stripe_id(term):
         column = _COLUMNS.get(term[: term.find("_") + 1], "stripe_object_id")
         if column in ("stripe_customer_id", "stripe_subscription_id"):
             owner = Organization.objects.filter(**{column: term}).values_list("pk", flat=True).first()
@@ -41,7 +42,11 @@ def lane_of(term: str) -> Lane:
                 # What we did to it stands there without the id as well.
                 return [Q(organization_id=owner)]
         return [Q(**{column: term})]
-    return [*(Q(type=type_) for type_ in _own_types(term)), *of_organizations(find_organizations(term))]
+    # A type we have no words for is written like a domain, an id of an unknown kind like a slug.
+    spelled = [Q(type=term)] if EVENT_TYPE.match(term) else []
+    unknown = [Q(stripe_object_id=term)] if "_" in term and " " not in term else []
+    own = [Q(type=type_) for type_ in _own_types(term)]
+    return [*spelled, *unknown, *own, *of_organizations(find_organizations(term))]
 
 
 def _own_types(term: str) -> list[str]:
@@ -65,7 +70,7 @@ def organizations_meant(term: str) -> Lane:
     term = term.replace("\0", "").strip()
     if term.isascii() and term.isdigit():
         return [Q(organization_id=int(term))] if int(term) <= _LARGEST_KEY else []
-    if STRIPE_ID.match(term):
+    if is_stripe_id(term):
         known = Q(stripe_customer_id=term) | Q(stripe_subscription_id=term)
         return of_organizations(list(Organization.objects.filter(known).values_list("pk", flat=True)[:2]))
     exact = Organization.objects.filter(slug=term).values_list("pk", flat=True).first()

@@ -19,6 +19,14 @@ from django.utils.translation import gettext_lazy
 from billing.money import THREE_DECIMAL, ZERO_DECIMAL
 
 
+def parameters_of(filter_class: Any) -> set[str | None]:
+    """The parameters of the address that a filter reads."""
+    name = filter_class.parameter_name
+    if issubclass(filter_class, SpanFilter):
+        return {f"{name}_from", f"{name}_to"}
+    return {name}
+
+
 class SpanFilter(ListFilter):
     """From … to …, both included, either left open. A subclass says which column, and what may be typed."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -39,7 +39,7 @@ from billing.money import format_money
 from billing.one_look import one_look, read_once
 from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
-from organizations.search import find_organizations, ranked
+from organizations.search import find_organizations, find_users, ranked
 
 SEES_EVENTS = "billing.view_subscriptionevent"
 
@@ -137,9 +137,6 @@ class OrganizationAdmin(BackOfficeAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if is_an_id(term):
-            # What it belongs to was looked for before the list was: nobody here knows it.
-            return queryset.none(), False
         best_first = ranked(queryset, find_organizations(term))
         return best_first if ORDER_VAR in request.GET else best_first.order_by(F("rank")), False
 
@@ -304,10 +301,19 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_display = ("person", "organization_cell", "role", "state", "joined", "seen")
     list_filter = (("status", ChoicesRadioFilter), ("role", ChoicesRadioFilter))
     search_fields = ("user__username", "user__email", "organization__name")
-    search_help_text = _("Name or e-mail of a person, or an organization")
+    search_help_text = _("E-mail or login of a person, or an organization")
     list_select_related = ("user", "organization")
+    further_lookups = ("organization__id__exact",)
     ordering = ("-pk",)
     sortable_by = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[QuerySet[Membership], bool]:
+        if not search_term.strip():
+            return queryset, False
+        of_organizations = Q(organization__in=find_organizations(search_term, alike=False))
+        return queryset.filter(of_organizations | Q(user__in=find_users(search_term))), False
 
     @display(description=_("Person"))
     def person(self, obj: Membership) -> str:

@@ -63,7 +63,7 @@ def too_many(changelist: Any) -> Cards:
 def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
     def link(**params: str) -> dict[str, Any]:
         chosen = all(changelist.params.get(name) == value for name, value in params.items())
-        return {"url": changelist.get_query_string(params, remove=["p"]), "is_chosen": chosen}
+        return {"url": changelist.get_query_string(params), "is_chosen": chosen}
 
     counted: Callable[[int], str] = lambda number: str(intcomma(number))  # noqa: E731
     overdue = [format_money(each.overdue, each.currency) for each in figures.money if each.overdue]
@@ -72,7 +72,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         Card(
             counted(figures.organizations),
             ngettext("organization", "organizations", figures.organizations),
-            changelist.get_query_string(remove=["access", "paying", "overdue", "drift", "p"]),
+            changelist.get_query_string(remove=["access", "paying", "overdue", "drift"]),
         ),
         Card(counted(figures.active), _("with access"), **link(access="active")),
         Card(
@@ -86,7 +86,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         Card(
             " · ".join(format_money(each.mrr, each.currency) for each in figures.money if each.mrr) or "–",
             _("MRR"),
-            changelist.get_query_string({"o": changelist.descending_by("mrr")}, remove=["p"]),
+            changelist.get_query_string({"o": changelist.descending_by("mrr")}),
         ),
         Card(
             counted(figures.past_due),

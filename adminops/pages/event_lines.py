@@ -6,16 +6,22 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages.export import PERMISSION as EXPORT
 from adminops.pages.export import TYPE
 from billing.ledger import record_staff_act
 from billing.models import SubscriptionEvent
+
+MOST = 1000
+"""So many whole events go into one file."""
 
 NAME = "download_json_lines"
 LABEL = gettext_lazy("Download as JSON Lines")
@@ -32,11 +38,20 @@ _ROWS_AT_ONCE = 100
 
 def json_lines(
     model_admin: Any, request: HttpRequest, events: QuerySet[SubscriptionEvent]
-) -> StreamingHttpResponse:
+) -> HttpResponseBase:
     """The ticked events as a file; the ledger says who took which."""
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
-    keys = list(events.values_list("pk", flat=True))
+    keys = list(events.values_list("pk", flat=True)[: MOST + 1])
+    if len(keys) > MOST:
+        messages.error(
+            request,
+            _(
+                "Nothing was taken away: at most %(most)s events go into one file. Take the list as a file instead."
+            )
+            % {"most": f"{MOST:,}"},
+        )
+        return redirect(request.get_full_path())
     record_staff_act(
         TYPE,
         request.user,

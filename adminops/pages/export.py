@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -79,7 +82,11 @@ def _export(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
     report = REPORTS[model_admin.opts.label_lower]
     if not (model_admin.has_view_permission(request) and request.user.has_perm(PERMISSION)):
         raise PermissionDenied
-    changelist = model_admin.get_changelist_instance(request)
+    try:
+        changelist = model_admin.get_changelist_instance(request)
+    except (IncorrectLookupParameters, DisallowedModelAdminLookup):
+        messages.error(request, _("Nothing was taken away: the address narrows the list by what it has not."))
+        return redirect(_listing(model_admin))
     form = ExportForm(report, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         columns = report.chosen(form.cleaned_data["columns"])

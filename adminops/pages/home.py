@@ -159,7 +159,12 @@ class Home:
             opened = Alert.objects.filter(acknowledged_at__isnull=True).aggregate(
                 count=Count("pk"), refunds=Count("pk", filter=Q(kind="refund_failed"))
             )
-            yield _alarming(_("Refunds that failed"), opened["refunds"], f"{alerts}?acknowledged=no", RED)
+            yield _alarming(
+                _("Refunds that failed"),
+                opened["refunds"],
+                f"{alerts}?acknowledged=no&kind=refund_failed",
+                RED,
+            )
             yield _alarming(
                 _("Alerts nobody looks after"), opened["count"], f"{alerts}?acknowledged=no", AMBER
             )

@@ -49,6 +49,6 @@ def _card(row: dict[str, Any], told: Callable[[dict[str, Any]], str], changelist
     return Card(
         format_money(row["listed"], currency),
         _("%(currency)s %(told)s") % {"currency": currency.upper(), "told": told(row)},
-        changelist.get_query_string({"currency": currency}, remove=["p"]),
+        changelist.get_query_string({"currency": currency}),
         is_chosen=changelist.params.get("currency", "").lower() == currency,
     )

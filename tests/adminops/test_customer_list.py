@@ -155,6 +155,39 @@ def test_an_id_that_nobody_knows_finds_nothing(support: Client, pasted: str) -> 
     assert names(support, "Northwind Labs", q=pasted) == []
 
 
+@pytest.mark.parametrize("typed", ["jane_doe", "ann_archer_42@", "acme_inc"])
+def test_a_scrap_with_an_underscore_is_no_id(support: Client, typed: str) -> None:
+    MembershipFactory(organization__name="Hers", user__email="jane_doe@post.example")
+    OrganizationFactory(name="His", billing_email="ann_archer_42@post.example")
+    OrganizationFactory(name="Theirs", slug="acme_inc")
+    assert len(names(support, "Hers", "His", "Theirs", q=typed)) == 1
+
+
+def test_a_list_is_narrowed_by_its_filters_and_by_no_other_column(support: Client) -> None:
+    OrganizationFactory(notes="a secret")
+    for query in ({"notes__icontains": "secret"}, {"memberships__user__password__startswith": "x"}):
+        page = Page(support.get(LIST, query, follow=True))
+        assert "asks for something this list is not narrowed by" in page.text
+
+
+def test_a_card_keeps_what_else_narrows_the_list(support: Client) -> None:
+    HoldFactory(organization=OrganizationFactory(plan="Team"))
+    links = Page(support.get(LIST, {"plan": "Team", "p": "1"})).links
+    assert [link for link in links if "access=suspended" in link and "plan=Team" in link]
+
+
+def test_members_are_found_by_e_mail_login_and_organization(staff: Callable[..., Client]) -> None:
+    onlooker = staff("organizations.view_membership")
+    MembershipFactory(
+        organization__name="Northwind Labs", user__email="ana@north.example", user__username="anadiaz"
+    )
+    MembershipFactory(organization__name="Contoso", user__email="bo@contoso.example")
+    for typed in ("ana@nor", "anadiaz", "northwind labs"):
+        text = Page(onlooker.get("/admin/organizations/membership/", {"q": typed})).text
+        assert "Northwind Labs" in text
+        assert "Contoso" not in text
+
+
 def test_an_id_tells_nothing_to_whom_may_not_see_customers(staff: Callable[..., Client]) -> None:
     OrganizationFactory(stripe_customer_id="cus_found")
     stranger = staff("billing.view_alert")

@@ -233,9 +233,11 @@ def test_a_schedule_made_elsewhere_closes_the_page_in_words(
 
 def test_all_of_the_page_counts_towards_one_limit(organization: Organization, ann: Client) -> None:
     token = {"step": "apply", "token": "none"}
+    # What a form refuses does not count, so each says all that its form asks.
+    day = {"on": str((timezone.now() + timedelta(days=40)).date())}
     statuses = [
-        ann.post(url(organization), {**answers(15), **token, "when": when}).status_code
-        for when in ("now", "renewal", "date", "withdraw") * 6
+        ann.post(url(organization), {**answers(15), **token, **day, "when": when}).status_code
+        for when in ("now", "renewal", "date") * 8
     ]
     # Ten, or up to twenty where a new minute of the limit begins meanwhile.
     assert 10 <= statuses.count(200) <= 20

@@ -463,6 +463,8 @@ def test_refunds_of_many_tell_what_went_back_already_and_leave_out_what_a_bank_t
     worlds = [make_customer(sandbox) for _ in range(2)]
     worlds.append(make_customer(sandbox, card="pm_card_createDispute"))
     worlds.append(make_customer(sandbox, card="pm_card_createDisputeInquiry"))
+    # A bank asks a second after the payment.
+    sandbox.control("POST", "clock", {"advance": 5})
     for world in worlds:
         make_organization(world)
     for world, status in ((worlds[0], "succeeded"), (worlds[1], "pending")):
