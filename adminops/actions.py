@@ -15,17 +15,17 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages.cancel import CancelPage
-from adminops.pages.discount import ApplyDiscountPage, RemoveDiscountPage
-from adminops.pages.operation import OperationPage
-from adminops.pages.pause import PausePage, ResumePage
-from adminops.pages.portal import PortalPage
-from adminops.pages.reactivate import ReactivatePage
-from adminops.pages.refund import RefundPage
-from adminops.pages.reprocess import ReprocessPage
-from adminops.pages.resync import ResyncPage
-from adminops.pages.seats import ChangeSeatsPage
-from adminops.pages.suspend import ActivatePage, SuspendPage
+from adminops.pages.operations.cancel import CancelPage
+from adminops.pages.operations.discount import ApplyDiscountPage, RemoveDiscountPage
+from adminops.pages.operations.page import OperationPage
+from adminops.pages.operations.pause import PausePage, ResumePage
+from adminops.pages.operations.portal import PortalPage
+from adminops.pages.operations.reactivate import ReactivatePage
+from adminops.pages.operations.refund import RefundPage
+from adminops.pages.operations.reprocess import ReprocessPage
+from adminops.pages.operations.resync import ResyncPage
+from adminops.pages.operations.seats import ChangeSeatsPage
+from adminops.pages.operations.suspend import ActivatePage, SuspendPage
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.one_look import one_look

@@ -21,16 +21,16 @@ from adminops.actions import ACTIONS, StaffAction
 from adminops.admin.filters import parameters_of
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.paging import CappedPaginator
-from adminops.pages.bulk import (
+from adminops.pages.bulk.page import (
     begin,
     bulk_url_name,
     bulk_view,
     can_be_done_to_many,
     refuse_those_who_may_not,
 )
-from adminops.pages.export import export_urls
-from adminops.pages.operation import operation_view
-from adminops.pages.saved_views import view_urls
+from adminops.pages.lists.export import export_urls
+from adminops.pages.lists.saved_views import view_urls
+from adminops.pages.operations.page import operation_view
 from billing.bulk.jobs import ROWS_PER_JOB
 
 

@@ -21,8 +21,8 @@ from adminops.actions import action_named
 from adminops.admin.base import ReadOnlyAdmin
 from adminops.pages import badges, words
 from adminops.pages.badges import Badge
-from adminops.pages.bulk import begin, in_digits, refuse_those_who_may_not
-from adminops.pages.spreadsheet import csv_response
+from adminops.pages.bulk.page import begin, in_digits, refuse_those_who_may_not
+from adminops.pages.lists.spreadsheet import csv_response
 from adminops.templatetags.backoffice import moment
 from billing.bulk import jobs
 from billing.bulk.jobs import RETRIABLE, RUNNING, Outcome

@@ -16,7 +16,7 @@ from adminops.admin.event_search import organizations_meant
 from adminops.admin.filters import AmountSpanFilter, DateSpanFilter, following, midnight
 from adminops.admin.keyset import Keys, Lane, any_of
 from adminops.admin.organization_filters import CurrencyFilter
-from adminops.pages import event_words
+from adminops.pages.ledger import event_words
 from billing.actors import find_actors
 from billing.days import keys_between
 from billing.models import SubscriptionEvent

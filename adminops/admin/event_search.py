@@ -8,7 +8,7 @@ import uuid
 from django.db.models import Q
 
 from adminops.admin.keyset import Lane
-from adminops.pages import event_words
+from adminops.pages.ledger import event_words
 from billing.finding import LEDGER_COLUMNS, is_stripe_id
 from billing.one_look import read_once
 from billing.operations import COURSES

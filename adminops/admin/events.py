@@ -20,9 +20,9 @@ from adminops.admin.base import ReadOnlyAdmin, operation_urls
 from adminops.admin.event_filters import EVENT_FILTERS, PARAMETERS
 from adminops.admin.event_search import lane_of
 from adminops.admin.keyset import KeysetChangeList, Lane, any_of
-from adminops.pages import event_lines, event_words
 from adminops.pages.badges import event_badge, retry_badge
-from adminops.pages.event import event_context
+from adminops.pages.ledger import event_lines, event_words
+from adminops.pages.ledger.event import event_context
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.models import EventPayload, SubscriptionEvent
 from billing.money import format_money

@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
 from adminops.admin.money import MoneyAdmin, below
-from adminops.pages import money_rows, words
+from adminops.pages import words
+from adminops.pages.lists import money_rows
 from adminops.templatetags.backoffice import NOTHING, day, money, time_tag
 from billing.money import format_money
 

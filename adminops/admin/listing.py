@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
-from adminops.pages.cards import Cards
-from adminops.pages.export import PERMISSION, export_url, report_of
-from adminops.pages.saved_views import View, normal, view_url_name, views_of
+from adminops.pages.lists.cards import Cards
+from adminops.pages.lists.export import PERMISSION, export_url, report_of
+from adminops.pages.lists.saved_views import View, normal, view_url_name, views_of
 
 
 class BackOfficeChangeList(ChangeList):

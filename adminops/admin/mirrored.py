@@ -16,7 +16,8 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from adminops.admin.base import ReadOnlyAdmin
-from adminops.pages import badges, payload
+from adminops.pages import badges
+from adminops.pages.ledger import payload
 from adminops.templatetags.backoffice import NOTHING, day
 from billing import mirror
 from billing.stripe_api import dashboard_url

@@ -24,8 +24,9 @@ from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.mirrored import MirrorAdmin
 from adminops.admin.money_filters import MONEY_FILTERS
 from adminops.admin.paging import CappedPaginator
-from adminops.pages import badges, money_cards, money_rows
-from adminops.pages.cards import Cards
+from adminops.pages import badges
+from adminops.pages.lists import money_cards, money_rows
+from adminops.pages.lists.cards import Cards
 from adminops.reports import REPORTS
 from adminops.templatetags.backoffice import NOTHING, day, money
 from billing.finding import is_an_id

@@ -25,12 +25,12 @@ from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
 from adminops.pages.badges import DIFFERS, Badge, access_badge, member_badge, stripe_badge, subscription_badge
-from adminops.pages.cards import Cards, cards_of
 from adminops.pages.customer import CustomerPage
-from adminops.pages.invoice import invoice_urls
-from adminops.pages.member_access import member_access_urls
-from adminops.pages.notes import note_urls
-from adminops.pages.timeline import Timeline
+from adminops.pages.customer.invoice_page import invoice_urls
+from adminops.pages.customer.member_access import member_access_urls
+from adminops.pages.customer.note_pages import note_urls
+from adminops.pages.ledger.timeline import Timeline
+from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing import mirror
 from billing.finding import Found, find, is_an_id

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
 from adminops.admin.money import MoneyAdmin
-from adminops.pages import money_rows
+from adminops.pages.lists import money_rows
 from adminops.templatetags.backoffice import NOTHING, money
 from billing.money import format_money
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from adminops.pages import words
 from adminops.pages.badges import AMBER, RED, Badge, event_badge
-from adminops.pages.event_words import by_whom, type_in_words
+from adminops.pages.ledger.event_words import by_whom, type_in_words
 from billing import mirror
 from billing.denials import TYPE as DENIED
 from billing.figures import Figures, figures_of_all

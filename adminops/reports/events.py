@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages.event_words import by_whom, type_in_words
+from adminops.pages.ledger.event_words import by_whom, type_in_words
 from adminops.reports.base import Column, Report, amount
 
 EVENTS = Report(

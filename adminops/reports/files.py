@@ -12,7 +12,7 @@ from typing import IO, Any
 import xlsxwriter
 from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 
-from adminops.pages.spreadsheet import safe_cell
+from adminops.pages.lists.spreadsheet import safe_cell
 from adminops.reports.base import Cell
 
 # https://support.microsoft.com/office/excel-specifications-and-limits

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages import money_rows
+from adminops.pages.lists import money_rows
 from adminops.reports.base import Column, Report, amount
 
 

@@ -19,8 +19,8 @@ from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
 from adminops.actions import ACTIONS, action_named
-from adminops.pages.bulk_forms import FORMS
-from adminops.pages.member_access import member_access_url
+from adminops.pages.bulk.forms import FORMS
+from adminops.pages.customer.member_access import member_access_url
 from billing.bulk import rows
 from billing.bulk.kinds import KINDS
 from billing.models import BulkJob

@@ -19,9 +19,9 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from adminops.pages.bulk_drafts import MOST_KEPT
-from adminops.pages.bulk_forms import FORMS
-from adminops.pages.spreadsheet import safe_cell
+from adminops.pages.bulk.drafts import MOST_KEPT
+from adminops.pages.bulk.forms import FORMS
+from adminops.pages.lists.spreadsheet import safe_cell
 from billing.bulk import jobs, rows
 from billing.bulk.kinds import KINDS
 from billing.models import BulkJob, BulkRow, CustomerSync, SubscriptionEvent

@@ -16,7 +16,7 @@ from django.utils import timezone
 from adminops.admin import keyset
 from adminops.admin.events import SubscriptionEventAdmin
 from adminops.models import SavedView
-from adminops.pages import saved_views
+from adminops.pages.lists import saved_views
 from adminops.reports import REPORTS
 from billing import days
 from billing.models import SubscriptionEvent

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from adminops.admin.events import SubscriptionEventAdmin
-from adminops.pages import documents, event_words
+from adminops.pages.ledger import documents, event_words
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from adminops.pages.member_access import member_access_url
+from adminops.pages.customer.member_access import member_access_url
 from organizations.models import Membership, Organization
 from tests.adminops.pages import Page
 from tests.factories import HoldFactory, MembershipFactory, OrganizationFactory

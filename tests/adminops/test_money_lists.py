@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from adminops.admin import paging
-from adminops.pages.saved_views import READY
+from adminops.pages.lists.saved_views import READY
 from adminops.reports import REPORTS
 from billing import mirror
 from billing.models import SubscriptionEvent

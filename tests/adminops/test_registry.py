@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from adminops.actions import ACTIONS, StaffAction, action_named, offered
-from adminops.pages.bulk import bulk_url
-from adminops.pages.bulk_forms import FORMS
+from adminops.pages.bulk.forms import FORMS
+from adminops.pages.bulk.page import bulk_url
 from billing.models import BulkJob, SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.settlement import AnyOperation

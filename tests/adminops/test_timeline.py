@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from adminops.pages.folding import paying
-from adminops.pages.timeline import Line
+from adminops.pages.ledger.folding import paying
+from adminops.pages.ledger.timeline import Line
 from billing import denials, mirror
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS

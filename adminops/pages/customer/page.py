@@ -24,7 +24,7 @@ from adminops.pages.customer.payments import (
     payment_rows,
 )
 from adminops.pages.customer.subscription import SubscriptionCard
-from adminops.pages.troubles import Trouble, troubles_of
+from adminops.pages.customer.troubles import Trouble, troubles_of
 from billing import mirror
 from billing.mirror.whole import NOTHING, Whole, whole
 from billing.money import format_money

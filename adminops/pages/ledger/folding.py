@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from adminops.pages.event_words import changes
+from adminops.pages.ledger.event_words import changes
 from billing.denials import TYPE as DENIED
 from billing.models import OperationStep, SubscriptionEvent
 from billing.stripe_api import StripeObject

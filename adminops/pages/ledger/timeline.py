@@ -20,10 +20,10 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages import event_words
-from adminops.pages.answers import answer_in_words
 from adminops.pages.badges import Badge, event_badge
-from adminops.pages.folding import Fold, fold, happened, paying
+from adminops.pages.ledger import event_words
+from adminops.pages.ledger.answers import answer_in_words
+from adminops.pages.ledger.folding import Fold, fold, happened, paying
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Told

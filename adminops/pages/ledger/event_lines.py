@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from adminops.pages.export import PERMISSION as EXPORT
-from adminops.pages.export import TYPE
+from adminops.pages.lists.export import PERMISSION as EXPORT
+from adminops.pages.lists.export import TYPE
 from billing.ledger import record_staff_act
 from billing.models import SubscriptionEvent
 

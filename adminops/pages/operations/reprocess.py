@@ -7,10 +7,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages import differences
-from adminops.pages.event_words import type_in_words
-from adminops.pages.forms import OptionalReasonForm
-from adminops.pages.operation import OperationPage, Row
+from adminops.pages.ledger.event_words import type_in_words
+from adminops.pages.operations import differences
+from adminops.pages.operations.forms import OptionalReasonForm
+from adminops.pages.operations.page import OperationPage, Row
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices

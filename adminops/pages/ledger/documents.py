@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
-from adminops.pages.event_words import status_in_words
+from adminops.pages.ledger.event_words import status_in_words
 from billing.difference_words import change_of, name_of
 from billing.differences import Difference
 from billing.money import format_money

@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from adminops.pages.event_words import status_in_words
+from adminops.pages.ledger.event_words import status_in_words
 from billing.metrics import seat_item
 from billing.operations.subscription import live_subscriptions
 from billing.projection import plan_name

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from adminops.pages import differences, words
-from adminops.pages.forms import OptionalReasonForm
-from adminops.pages.operation import OperationPage, Row
+from adminops.pages import words
+from adminops.pages.operations import differences
+from adminops.pages.operations.forms import OptionalReasonForm
+from adminops.pages.operations.page import OperationPage, Row
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices
 from billing.operations.resync import ResyncPreview

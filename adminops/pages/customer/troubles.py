@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages import event_words, words
+from adminops.pages import words
 from adminops.pages.badges import AMBER, RED
-from adminops.pages.invoice import page_url
+from adminops.pages.customer.invoice_page import page_url
+from adminops.pages.ledger import event_words
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money

@@ -9,7 +9,7 @@ from django.db.models import Aggregate, Count
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages.cards import Card, Cards, too_many
+from adminops.pages.lists.cards import Card, Cards, too_many
 from billing.money import format_money
 
 MOST_CURRENCIES = 12

@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages import documents, event_words, payload
-from adminops.pages.answers import answer_in_words, declined_in_words
 from adminops.pages.badges import event_badge, retry_badge
+from adminops.pages.ledger import documents, event_words, payload
+from adminops.pages.ledger.answers import answer_in_words, declined_in_words
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 

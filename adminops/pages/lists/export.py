@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from adminops.pages.saved_views import PASSING
+from adminops.pages.lists.saved_views import PASSING
 from adminops.reports import REPORTS
 from adminops.reports.base import Report
 from adminops.reports.files import CSV, XLSX, file_response

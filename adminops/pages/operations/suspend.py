@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
-from adminops.pages.days import DayField
-from adminops.pages.forms import ReasonForm
-from adminops.pages.operation import OperationPage, Row
-from adminops.pages.pause import due_row
+from adminops.pages.operations.days import DayField
+from adminops.pages.operations.forms import ReasonForm
+from adminops.pages.operations.page import OperationPage, Row
+from adminops.pages.operations.pause import due_row
 from billing import mirror
 from billing.money import format_money
 from billing.operations import OPERATIONS

@@ -8,9 +8,9 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from adminops.pages.cancel import CancelForm
-from adminops.pages.forms import OptionalReasonForm, ReasonForm
-from adminops.pages.suspend import SuspendForm
+from adminops.pages.operations.cancel import CancelForm
+from adminops.pages.operations.forms import OptionalReasonForm, ReasonForm
+from adminops.pages.operations.suspend import SuspendForm
 from billing.operations.cancel_preview import When
 from billing.operations.refund_preview import StripeReason
 from billing.operations.seat_preview import MAX_SEATS, Proration

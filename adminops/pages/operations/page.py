@@ -26,8 +26,8 @@ from django.utils.translation import gettext as _
 
 from adminops import limits
 from adminops.pages import words
-from adminops.pages.forms import ReasonForm, ask_which_subscription
 from adminops.pages.frame import home_of, limited, page_context, tell
+from adminops.pages.operations.forms import ReasonForm, ask_which_subscription
 from billing import denials
 from billing.errors import BillingError, DoneMeanwhile, NotPermitted, PreviewOutdated
 from billing.models import SubscriptionEvent

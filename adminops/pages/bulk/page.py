@@ -25,10 +25,10 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from adminops import limits
-from adminops.pages import bulk_drafts as drafts
 from adminops.pages import words
-from adminops.pages.bulk_drafts import Draft
-from adminops.pages.bulk_forms import FORMS, BulkForm
+from adminops.pages.bulk import drafts
+from adminops.pages.bulk.drafts import Draft
+from adminops.pages.bulk.forms import FORMS, BulkForm
 from adminops.pages.frame import LIMITED
 from billing import denials
 from billing.bulk import cautions, jobs
