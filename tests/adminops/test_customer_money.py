@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from adminops.pages.customer import page
 from billing import mirror
 from organizations.models import Organization
 from tests.adminops.pages import Page
@@ -105,6 +106,47 @@ def test_revenue_is_told_whole_however_many_invoices_there_are(client: Client) -
     assert "All 40 invoices" in text
     everything = Page(client.get(home(organization, "?invoices=all"))).text
     assert "All 40 invoices" not in everything
+
+
+@pytest.mark.parametrize(("payments", "refunds", "links"), [(50, 99, 0), (51, 100, 2)])
+def test_what_is_left_out_of_payments_and_refunds_is_a_link_away(
+    client: Client, payments: int, refunds: int, links: int
+) -> None:
+    organization = OrganizationFactory()
+    common = {"currency": "usd", "livemode": False, "status": "succeeded", "amount": 100}
+    common["customer"] = organization.stripe_customer_id
+    for n in range(payments):
+        made = {"created": 1_790_000_000 + n, "amount_captured": 100, "payment_intent": f"pi_{n}"}
+        mirror.upsert([{"id": f"ch_{n}", "object": "charge", **made, **common}])
+    for n in range(refunds):
+        made = {"created": 1_790_000_000 + n, "charge": "ch_0"}
+        mirror.upsert([{"id": f"re_{n}", "object": "refund", **made, **common}])
+    lists = [f"/admin/djstripe/{kind}/?q={organization.stripe_customer_id}" for kind in ("charge", "refund")]
+    found = [link for link in Page(client.get(home(organization))).links if link in lists]
+    assert len(found) == links
+    for link, most in zip(found, (payments, refunds), strict=False):
+        assert client.get(link).context["cl"].paginator.count == most
+    of_support = Client()
+    of_support.force_login(StaffFactory(permissions=["organizations.view_organization"]))
+    assert not {*Page(of_support.get(home(organization))).links} & {*lists}
+
+
+def test_more_invoices_than_a_page_can_bear_lead_to_their_list(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "INVOICES_SHOWN", 1)
+    monkeypatch.setattr(page, "MOST_INVOICES", 2)
+    organization = OrganizationFactory()
+    for n in range(3):
+        mirror.upsert(
+            [{"id": f"in_{n}", "object": "invoice", "customer": organization.stripe_customer_id,
+              "created": 1_790_000_000 + n, "status": "open", "currency": "usd", "total": 100, "amount_paid": 0,
+              "livemode": False}]
+        )  # fmt: skip
+    assert "?invoices=all#invoices" in Page(client.get(home(organization))).links
+    links = Page(client.get(home(organization, "?invoices=all"))).links
+    assert "?invoices=all#invoices" not in links
+    assert f"/admin/djstripe/invoice/?q={organization.stripe_customer_id}" in links
 
 
 def test_a_planned_end_stands_in_the_header_and_no_next_invoice_is_promised(

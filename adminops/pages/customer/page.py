@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -213,6 +214,30 @@ class CustomerPage:
         """Refunds, credits and credit notes."""
         invoices = self.invoices
         return given_back_rows(self.mirrored.refunds, balance_credits_of(self.organization.pk), invoices)
+
+    @property
+    def all_invoices_url(self) -> str:
+        """Where those left out are listed: here while a page can bear them; empty where none are."""
+        if self.invoice_count <= len(self.invoices):
+            return ""
+        return "?invoices=all#invoices" if self.invoices_wanted < MOST_INVOICES else self._listed("invoice")
+
+    @property
+    def all_payments_url(self) -> str:
+        """Where every attempt to pay is listed; empty where none is left out."""
+        return self._listed("charge") if len(self.mirrored.charges) > PAYMENTS_SHOWN else ""
+
+    @property
+    def all_refunds_url(self) -> str:
+        """Where every refund is listed; empty where none is left out."""
+        return self._listed("refund") if len(self.mirrored.refunds) >= REFUNDS_READ else ""
+
+    def _listed(self, kind: str) -> str:
+        """The list of all that Stripe has of this kind, narrowed to the customer, for those who may see it."""
+        if not self.user.has_perm(f"djstripe.view_{kind}"):
+            return ""
+        query = urlencode({"q": self.organization.stripe_customer_id})
+        return f"{reverse(f'admin:djstripe_{kind}_changelist')}?{query}"
 
     @property
     def events_url(self) -> str:
