@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter
+from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 
 from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.filters import ChoiceFilter
 from adminops.pages.badges import AMBER, RED, Badge
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.alerts import KINDS
@@ -28,7 +29,7 @@ _BADGES = {
 }
 
 
-class OpenFilter(RadioFilter):
+class OpenFilter(ChoiceFilter):
     """Whether somebody has acknowledged it."""
 
     title = _("acknowledged")
@@ -43,7 +44,7 @@ class OpenFilter(RadioFilter):
         return queryset
 
 
-class KindFilter(RadioFilter):
+class KindFilter(ChoiceFilter):
     """What is wrong."""
 
     title = _("kind")

@@ -112,6 +112,10 @@ class BackOfficeAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """An unfiltered list shows all there is; without this the theme offers to "show all" of it."""
         changelist = super().get_changelist_instance(request)
+        # Django takes any parameter of a filter for one that narrows, whatever it says.
+        changelist.has_active_filters = any(
+            any(spec.used_parameters.values()) for spec in changelist.filter_specs
+        )
         if not changelist.has_active_filters and not changelist.query:
             changelist.full_result_count = changelist.result_count
         return changelist

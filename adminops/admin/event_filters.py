@@ -10,13 +10,13 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import RadioFilter, TextFilter
+from unfold.contrib.filters.admin import TextFilter
 
 from adminops.admin.event_search import organizations_meant
-from adminops.admin.filters import AmountSpanFilter, DateSpanFilter, following, midnight
+from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, DateSpanFilter, following, midnight
 from adminops.admin.keyset import Keys, Lane, any_of
 from adminops.admin.organization_filters import CurrencyFilter
-from adminops.pages.ledger import event_words
+from adminops.pages.ledger import families
 from billing.actors import find_actors
 from billing.days import keys_between
 from billing.models import SubscriptionEvent
@@ -103,7 +103,7 @@ class TypeFilter(TypedFilter):
         return [Q(type=typed)]
 
 
-class StateFilter(LaneFilter, RadioFilter):
+class StateFilter(LaneFilter, ChoiceFilter):
     """How far we are."""
 
     title = _("state")
@@ -135,7 +135,7 @@ class StateFilter(LaneFilter, RadioFilter):
         return super().queryset(request, queryset)
 
 
-class SourceFilter(LaneFilter, RadioFilter):
+class SourceFilter(LaneFilter, ChoiceFilter):
     """Stripe, staff, or the back office itself."""
 
     title = _("source")
@@ -154,20 +154,18 @@ class SourceFilter(LaneFilter, RadioFilter):
         return super().queryset(request, queryset)
 
 
-class FamilyFilter(LaneFilter, RadioFilter):
+class FamilyFilter(LaneFilter, ChoiceFilter):
     """What kind of thing happened."""
 
     title = _("kind")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(event_words.FAMILIES.items())
+        return [(name, family.label) for name, family in families.FAMILIES.items()]
 
     def lane(self) -> Lane | None:
         family = self.value()
-        if family not in event_words.FAMILIES:
-            return None
-        return [Q(type=each) for each in event_words.types_of_family(family)]
+        return [Q(type=each) for each in families.types_of_family(family)] if family else None
 
 
 class HappenedFilter(DateSpanFilter):
@@ -179,10 +177,16 @@ class HappenedFilter(DateSpanFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not any(self.used_parameters.values()):
             return queryset
-        return super().queryset(request, queryset.alias(happened=_HAPPENED))
+        # A file of these days too is read from nowhere else.
+        among = queryset.filter(self.keys().condition).alias(happened=_HAPPENED)
+        return super().queryset(request, among)
 
     def keys(self) -> Keys:
         """The keys among which those of these days are."""
+        return self._keys
+
+    @cached_property
+    def _keys(self) -> Keys:
         begin, end = (self._day(name) for name in self._ends())
         found = keys_between(
             None if begin is None else midnight(begin), None if end is None else midnight(following(end))

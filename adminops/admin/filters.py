@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_date
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import RadioFilter
 
 from billing.money import THREE_DECIMAL, ZERO_DECIMAL
 
@@ -25,6 +26,15 @@ def parameters_of(filter_class: Any) -> set[str | None]:
     if issubclass(filter_class, SpanFilter):
         return {f"{name}_from", f"{name}_to"}
     return {name}
+
+
+class ChoiceFilter(RadioFilter):
+    """One of a few answers. Anything else in the address is none, and narrows nothing."""
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        if self.value() not in {str(value) for value, _label in self.lookup_choices}:
+            self.used_parameters.pop(self.parameter_name, None)
 
 
 class SpanFilter(ListFilter):

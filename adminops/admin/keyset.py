@@ -78,6 +78,8 @@ class KeysetChangeList(BackOfficeChangeList):
     older_url: str | None = None
     looked_to: Any = None
     """The row at which this page stopped looking, where it did so before it was full."""
+    looks_on: bool = False
+    """Whether it looks from older rows to newer ones."""
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         lookups: dict[str, Any] = super().get_filters_params(params)
@@ -107,6 +109,7 @@ class KeysetChangeList(BackOfficeChangeList):
         self.viewer = request.user
         size = self.list_per_page
         before, after = self._key(BEFORE), self._key(AFTER)
+        self.looks_on = after is not None
         keys = Keys()
         for spec in self._narrowing:
             bounds = _said_by(spec, "keys")
@@ -130,7 +133,7 @@ class KeysetChangeList(BackOfficeChangeList):
         if older is not None:
             self.older_url = self.get_query_string({BEFORE: older}, remove=[AFTER])
         if reached is not None and not is_full:
-            self.looked_to = self.model._default_manager.filter(pk__gte=reached).order_by("pk").first()
+            self.looked_to = self._row_at(reached)
         self.newest_url = self.get_query_string(remove=[BEFORE, AFTER])
         self.result_list = rows
         self.result_count = len(rows)
@@ -139,6 +142,13 @@ class KeysetChangeList(BackOfficeChangeList):
         self.can_show_all = False
         self.multi_page = False
         self.paginator = EndlessPaginator([], size)
+
+    def _row_at(self, key: int) -> Any:
+        """The row of this key, or the last one looked at before it."""
+        rows = self.model._default_manager
+        if self.looks_on:
+            return rows.filter(pk__lte=key).order_by("-pk").first()
+        return rows.filter(pk__gte=key).order_by("pk").first()
 
     def _look(self, keys: Keys, order: str) -> tuple[list[Any], int | None]:
         """A page of rows and one more; and the last key looked at, where there may be more behind it."""

@@ -9,14 +9,14 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import RadioFilter, TextFilter
+from unfold.contrib.filters.admin import TextFilter
 
-from adminops.admin.filters import DateSpanFilter, NumberSpanFilter
+from adminops.admin.filters import ChoiceFilter, DateSpanFilter, NumberSpanFilter
 
 _AGES = ("7", "30", "90")
 
 
-class StateFilter(RadioFilter):
+class StateFilter(ChoiceFilter):
     """How it stands: what the list itself singles out, then Stripe's states."""
 
     title = _("state")
@@ -37,7 +37,7 @@ class StateFilter(RadioFilter):
         return queryset.filter(bo_status=value) if value in self.states else queryset
 
 
-class AgeFilter(RadioFilter):
+class AgeFilter(ChoiceFilter):
     """For how long it has been waiting for its end."""
 
     title = _("waiting for")

@@ -189,6 +189,27 @@ def test_a_page_that_stopped_looking_says_so(support: Client) -> None:
     assert "Looked through" not in Page(support.get(LIST)).text
 
 
+@pytest.mark.usefixtures("short_of_breath")
+def test_back_on_the_way_to_newer_events_older_ones_are_only_older(support: Client) -> None:
+    first = SubscriptionEventFactory(amount=9000, currency="usd")
+    SubscriptionEventFactory.create_batch(20, amount=1, currency="usd")
+    page = Page(support.get(f"{LIST}?amount_from=50&after={first.pk - 1}"))
+    assert "Looked through what was recorded until" in page.text
+    assert "Newest Look further on Older" in page.text
+    nothing = Page(support.get(f"{LIST}?amount_from=50&after={first.pk}")).text
+    assert "Nothing found so far. Look further on" in nothing
+    assert "Look further back" not in nothing
+
+
+@pytest.mark.parametrize("name", ["state", "source__exact", "kind"])
+def test_an_answer_that_a_filter_does_not_know_narrows_nothing(support: Client, name: str) -> None:
+    event = SubscriptionEventFactory()
+    assert ids(support, **{name: "zzz"}) == [event.pk]
+    response = support.get(LIST, {name: "zzz"})
+    assert not response.context["cl"].has_active_filters
+    assert not list(response.context["cl"].lanes())
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -285,6 +306,11 @@ def test_ready_views_lead_to_lists_and_ones_own_are_kept(support: Client) -> Non
     assert "Failed or waiting" in page
     support.post(f"{LIST}views/keep/", {"name": "Big", "query": "amount_from=1000&before=7"})
     assert SavedView.objects.get().query == "amount_from=1000"
+    too_long = {"name": "Long", "query": "organization=" + "x" * 2000}
+    refused = support.post(f"{LIST}views/keep/", too_long, follow=True)
+    assert "narrowed by more than can be kept" in Page(refused).text
+    assert refused.redirect_chain[0][0].endswith("x" * 2000)
+    assert SavedView.objects.count() == 1
 
 
 # -- files ------------------------------------------------------------------------------------------------
@@ -310,6 +336,21 @@ def test_the_list_is_taken_away_as_it_is_narrowed_and_without_tracebacks(finance
     everything: Any = finance.post(f"{LIST}export/", {"kind": "csv", "columns": columns})
     assert b"hunter2" not in b"".join(everything.streaming_content)
     assert SubscriptionEvent.objects.filter(type="list.exported").count() == 2
+
+
+def test_a_file_of_some_days_reads_only_those_keys(finance: Client) -> None:
+    for day in (1, 2, 3):
+        SubscriptionEventFactory(type=f"invoice.of_{day}", occurred_at=datetime(2026, 3, day, tzinfo=UTC))
+    link = f"{LIST}export/?happened_from=2026-03-02&happened_to=2026-03-02"
+    with CaptureQueriesContext(connection) as asked:
+        response: Any = finance.post(link, {"kind": "csv", "columns": ["type"]})
+        content = b"".join(response.streaming_content)
+    assert content.decode("utf-8-sig").split() == ["Type", "invoice.of_2"]
+    [rows] = [each["sql"] for each in asked if "ORDER BY" in each["sql"] and "occurred_at" in each["sql"]][
+        -1:
+    ]
+    assert '"billing_subscriptionevent"."id" >= ' in rows
+    assert '"billing_subscriptionevent"."id" < ' in rows
 
 
 def ticked(client: Client, *events: SubscriptionEvent) -> Any:

@@ -12,6 +12,8 @@ from django.urls import reverse
 
 from adminops.admin.events import SubscriptionEventAdmin
 from adminops.pages.ledger import documents, event_words
+from adminops.pages.ledger.families import FAMILIES, families_of, of_family
+from adminops.pages.lists.saved_views import READY
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
@@ -142,10 +144,13 @@ def test_search_finds_what_we_do_ourselves_by_its_name_and_by_its_words(support:
 
 
 def test_an_empty_list_says_so_in_plain_words(support: Client) -> None:
-    assert "There is nothing here yet." in Page(support.get(LIST)).text
+    assert (
+        "Nothing has happened yet. Stripe's events appear once its webhooks" in Page(support.get(LIST)).text
+    )
     SubscriptionEventFactory()
     nothing = Page(support.get(LIST, {"q": "no such company"})).text
-    assert "Nothing fits. Clear the filters and the search" in nothing
+    assert "Nothing matches this search. Clear it" in nothing
+    assert "Nothing matches these filters. Clear them" in Page(support.get(LIST, {"type": "a.b"})).text
     assert "yielded" not in nothing
 
 
@@ -169,10 +174,36 @@ def test_every_type_that_is_handled_or_done_has_words() -> None:
         assert type_ in event_words.TYPES, type_
 
 
+def test_every_type_is_of_a_family_and_new_ones_are_found_by_it(support: Client) -> None:
+    made = {
+        type_: SubscriptionEventFactory(type=type_).pk
+        for type_ in (
+            "invoice.new_to_us",
+            "treasury.flow.made",
+            "charge.refunded",
+            "customer.discount.created",
+        )
+    }
+    refund = StaffEventFactory(type="refund_invoice").pk
+    asked = {kind: ids(support, kind=kind) for kind in FAMILIES}
+    assert {kind: found for kind, found in asked.items() if found} == {
+        "invoice.": [made["invoice.new_to_us"]],
+        "other": [made["treasury.flow.made"]],
+        "refund.": [refund, made["charge.refunded"]],
+        "coupon.": [made["customer.discount.created"]],
+        "operations": [refund],
+    }
+    for kind, found in asked.items():
+        assert set(SubscriptionEvent.objects.filter(of_family(kind)).values_list("pk", flat=True)) == set(
+            found
+        )
+    (ready,) = [query for name, query in READY["billing.subscriptionevent"] if str(name) == "Refunds"]
+    assert ids(support, **ready) == asked["refund."]
+
+
 def test_every_family_is_of_some_type() -> None:
-    members = [type_ for family in event_words.FAMILIES for type_ in event_words.types_of_family(family)]
-    assert all(event_words.types_of_family(family) for family in event_words.FAMILIES)
-    assert len(members) == len(set(members))
+    known = {family for type_ in event_words.TYPES for family in families_of(type_)}
+    assert known == set(FAMILIES)
 
 
 def test_the_page_says_everything_about_an_event(support: Client) -> None:

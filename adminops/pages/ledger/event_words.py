@@ -13,7 +13,6 @@ from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations import COURSES
-from billing.operations import OPERATIONS as STAFF_OPERATIONS
 
 # Stripe's names of what happened, and ours, in words. One that is not here is told by its name.
 TYPES: dict[str, str | Promise] = {
@@ -120,38 +119,10 @@ TYPES: dict[str, str | Promise] = {
 
 _LATE = timedelta(minutes=10)
 
-# Families for filtering: the first words of a type. Staff operations have no dot in them.
-OPERATIONS = "operations"
-FAMILIES: dict[str, Promise] = {
-    OPERATIONS: gettext_lazy("Staff operations"),
-    "hold.": gettext_lazy("Suspensions"),
-    "customer.subscription.": gettext_lazy("Subscriptions"),
-    "subscription_schedule.": gettext_lazy("Plans for subscriptions"),
-    "customer.": gettext_lazy("Customers"),
-    "invoice.": gettext_lazy("Invoices"),
-    "charge.": gettext_lazy("Payments"),
-    "charge.dispute.": gettext_lazy("Disputes"),
-    "refund.": gettext_lazy("Refunds"),
-    "payment_intent.": gettext_lazy("Payment attempts"),
-    "payment_method.": gettext_lazy("Payment methods"),
-    "product.": gettext_lazy("Products"),
-    "price.": gettext_lazy("Prices"),
-}
-
 
 def type_in_words(type_: str) -> str:
     """What kind of thing happened: "Invoice paid". A type that is new to us is made of its own words."""
     return str(TYPES.get(type_) or capfirst(type_.replace(".", " ").replace("_", " ")))
-
-
-def types_of_family(family: str) -> list[str]:
-    """The types we have words for that belong to a family, each to the one with the longest prefix."""
-    if family == OPERATIONS:
-        return list(STAFF_OPERATIONS)
-    narrower = tuple(other for other in FAMILIES if other != family and other.startswith(family))
-    return [
-        name for name in TYPES if name.startswith(family) and not (narrower and name.startswith(narrower))
-    ]
 
 
 def status_in_words(status: str | None) -> str:

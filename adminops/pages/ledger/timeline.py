@@ -23,6 +23,7 @@ from django.utils.translation import ngettext
 from adminops.pages.badges import Badge, event_badge
 from adminops.pages.ledger import event_words
 from adminops.pages.ledger.answers import answer_in_words
+from adminops.pages.ledger.families import FAMILIES, of_family
 from adminops.pages.ledger.folding import Fold, fold, happened, paying
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations import OPERATIONS
@@ -105,7 +106,7 @@ class Timeline:
     @property
     def _kind(self) -> str:
         kind = str(self._query.get(KIND, ""))
-        return kind if kind in event_words.FAMILIES else ""
+        return kind if kind in FAMILIES else ""
 
     @property
     def _by(self) -> str:
@@ -123,7 +124,7 @@ class Timeline:
         everything = Option("", _("Everything"), not self._kind)
         return [
             everything,
-            *(Option(kind, str(label), kind == self._kind) for kind, label in event_words.FAMILIES.items()),
+            *(Option(kind, str(family.label), kind == self._kind) for kind, family in FAMILIES.items()),
         ]
 
     @property
@@ -174,7 +175,7 @@ class Timeline:
     def _rows(self) -> list[Any]:
         events = SubscriptionEvent.objects.filter(organization=self._organization)
         if self._kind:
-            events = events.filter(type__in=event_words.types_of_family(self._kind))
+            events = events.filter(of_family(self._kind))
         if self._by in _SOURCES:
             events = events.filter(source=self._by)
         elif self._by:

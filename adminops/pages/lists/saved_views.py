@@ -24,6 +24,10 @@ from adminops.models import SavedView
 
 MOST_OF_ONE_PERSON = 50
 
+_LONGEST_QUERY = 2000
+# Longer ones no server is asked for.
+_LONGEST_ADDRESS = 4000
+
 # Of each list, by its model: what everybody asks it for.
 READY: dict[str, tuple[tuple[Promise, dict[str, str]], ...]] = {
     "organizations.organization": (
@@ -88,7 +92,7 @@ class ViewForm(forms.Form):
     """What a view is called and what it shows."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=80)
-    query = forms.CharField(max_length=2000, required=False, strip=False, widget=forms.HiddenInput)
+    query = forms.CharField(max_length=_LONGEST_QUERY, required=False, strip=False, widget=forms.HiddenInput)
 
 
 def views_of(changelist: Any, user: Any) -> list[View]:
@@ -155,8 +159,17 @@ def view_urls(model_admin: Any) -> list[URLPattern]:
 def _keep(request: HttpRequest, model_admin: Any) -> HttpResponse:
     form = ViewForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("The view was not kept: give it a name of up to 80 characters."))
-        return redirect(f"{_listing(model_admin)}?{normal(request.POST.get('query', '')[:2000])}")
+        query = request.POST.get("query", "")
+        if "query" in form.errors:
+            messages.error(
+                request,
+                _(
+                    "The view was not kept: it is narrowed by more than can be kept. Shorten its search or filters."
+                ),
+            )
+        else:
+            messages.error(request, _("The view was not kept: give it a name of up to 80 characters."))
+        return redirect(f"{_listing(model_admin)}?{normal(query) if len(query) < _LONGEST_ADDRESS else ''}")
     name, query = form.cleaned_data["name"], normal(form.cleaned_data["query"])
     model = model_admin.opts.label_lower
     if SavedView.objects.filter(owner=_owner(request), model=model).count() >= MOST_OF_ONE_PERSON:
