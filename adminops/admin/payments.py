@@ -30,6 +30,7 @@ class PaymentAdmin(MoneyAdmin):
         "through": Count("pk", filter=_WENT_THROUGH),
         "refunded": Sum("bo_amount_refunded"),
     }
+    columns_of_ids = {"pi": "bo_intent"}
 
     def told(self, row: dict[str, Any]) -> str:
         return ngettext(

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from adminops.pages import badges, words
+from adminops.pages.lists import empty
 from billing.money import format_money
 from billing.stripe_api import dashboard_url
 
@@ -73,3 +74,9 @@ def at_stripe(stripe_id: str) -> str:
 def icon(name: str) -> SafeString:
     """A decoration; what it stands beside says the same in words."""
     return format_html('<span class="material-symbols-outlined bo-icon" aria-hidden="true">{}</span>', name)
+
+
+@register.simple_tag
+def what_would_come(changelist: Any) -> str:
+    """What an empty list would hold, and how it comes there."""
+    return empty.what_would_come(changelist.opts.label_lower)

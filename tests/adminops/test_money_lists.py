@@ -213,6 +213,29 @@ def test_home_leads_to_the_disputes_to_answer(administrator: Client) -> None:
     assert len(listed(administrator, DISPUTES, state="to_answer")) == 1
 
 
+def test_a_payment_is_found_by_its_intent_and_an_unknown_state_narrows_nothing(administrator: Client) -> None:
+    mirror.upsert([charge(OrganizationFactory(), 1), charge(OrganizationFactory(), 2)])
+    assert listed(administrator, PAYMENTS, q=" pi_2 ") == ["ch_2"]
+    assert listed(administrator, PAYMENTS, q="pi_3") == []
+    response = administrator.get(PAYMENTS, {"state": "zzz", "age": "8"})
+    assert not response.context["cl"].has_active_filters
+    assert len(response.context["cl"].result_list) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (INVOICES, "Stripe writes the first one"),
+        (PAYMENTS, "Every attempt to charge a card"),
+        (REFUNDS, "Refund an invoice from its row"),
+        (DISPUTES, "asks their bank for a payment back"),
+    ],
+)
+def test_an_empty_list_says_what_would_come(administrator: Client, address: str, said: str) -> None:
+    assert said in words_of(administrator, address)
+    assert "Nothing matches these filters. Clear them" in words_of(administrator, address, currency="chf")
+
+
 # -- narrowing --------------------------------------------------------------------------------------------
 
 
