@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from billing.errors import Attempt
@@ -18,9 +20,18 @@ TYPE = "permission.denied"
 _ONCE_IN = datetime.timedelta(minutes=1)
 
 
+@dataclass(frozen=True)
+class Right:
+    """Something that wants a permission and is no operation."""
+
+    permission: str
+    attempt: str | Promise
+    """As it follows "tried to"."""
+
+
 def record(
     user: Any,
-    operation: Operation[Any, Any, Any],
+    operation: Operation[Any, Any, Any] | Right,
     subject: Subject | None,
     attempt: Attempt | None = None,
     *,

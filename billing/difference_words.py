@@ -67,10 +67,13 @@ def name_of(difference: Difference) -> str:
 
 def change_of(difference: Difference) -> str:
     """What we held and what Stripe says: "3 → 8"."""
-    return _("%(ours)s → %(stripes)s") % {
-        "ours": _value(difference, difference.ours),
-        "stripes": _value(difference, difference.stripes),
-    }
+    ours, stripes = values_of(difference)
+    return _("%(ours)s → %(stripes)s") % {"ours": ours, "stripes": stripes}
+
+
+def values_of(difference: Difference) -> tuple[str, str]:
+    """What we held, and what Stripe says: "3" and "8"."""
+    return _value(difference, difference.ours), _value(difference, difference.stripes)
 
 
 def told_differences(plan: dict[str, Any] | None) -> tuple[str, ...]:

@@ -57,6 +57,16 @@ def roughly(seconds: int) -> str:
     return ngettext("about %(count)d hour", "about %(count)d hours", hours) % {"count": hours}
 
 
+def duration(seconds: int) -> str:
+    """How long something took: "41 s", "12 min", "2 h 5 min"."""
+    if seconds < 100:
+        return _("%(count)d s") % {"count": seconds}
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours:
+        return _("%(count)d min") % {"count": minutes}
+    return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
+
+
 def days_since(moment: datetime) -> str:
     """ "9 days", or "today"."""
     days = (timezone.localdate() - timezone.localtime(moment).date()).days

@@ -134,6 +134,11 @@ class ReconciliationRun(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} #{self.pk}"
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether it mends what a person chose, and compares nothing else."""
+        return self.kind == self.Kind.ONE and self.organization_id is None
+
 
 class ReconciliationSlice(models.Model):
     """A part of one of Stripe's lists, by when its objects were created, and how far it was read."""

@@ -14,12 +14,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing import budget
+from billing import budget, mirror
 from billing.errors import BillingError
 from billing.ledger import record_system_event
-from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
+from billing.mirror import listing as mirrored
+from billing.models import CustomerSync, Discrepancy, ReconciliationRun, SubscriptionEvent
 from billing.reconciliation import recording
 from billing.reconciliation.checks import CHECKS, COLUMNS, Mending, Policy
 from billing.reconciliation.comparing import compare_chunk
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 EVENT_TYPE = "reconciliation.corrected"
 REFUND_EVENT_TYPE = "reconciliation.refund_found"
+ENDED_EVENT_TYPE = "reconciliation.subscription_ended"
 
 # Fewer changes than these are never too many, however few organizations there are.
 ALWAYS_ALLOWED = 10
@@ -47,7 +50,8 @@ def mended_types(run: ReconciliationRun) -> list[str]:
     """The types that this run mends: those it was asked for, else those whose policy says so."""
     if run.dry_run:
         return []
-    able = [each for each in CHECKS.values() if each.mending in (Mending.READ, Mending.RECORD)]
+    ways = {Mending.READ, Mending.RECORD, *([Mending.END] if run.is_by_hand else [])}
+    able = [each for each in CHECKS.values() if each.mending in ways]
     if run.fixes is not None:
         return [each.type for each in able if each.type in run.fixes]
     return [each.type for each in able if each.policy is Policy.FIX]
@@ -119,6 +123,9 @@ def mend(run: ReconciliationRun, rows: Sequence[Discrepancy]) -> int:
         return 0
     if busy_among([organization]):
         return 0
+    for row in to_read:
+        if CHECKS[row.type].mending is Mending.END:
+            _end_subscription(run, organization, row)
     return _read_again(run, organization, to_read)
 
 
@@ -191,10 +198,42 @@ def _tell(
                 before=changed,
                 after={name: after[name] for name in changed},
                 currency=after.get("currency") or None,
+                **_by_whom(run),
             )
         how = recording.How.FIXED if event else recording.How.GONE
         Discrepancy.objects.filter(pk__in=[row.pk for row in mended]).update(
-            closed_how=how, closed_in=run, event=event, undo={"columns": changed} if changed else None
+            closed_how=how,
+            closed_in=run,
+            closed_by=run.asked_by if run.is_by_hand else None,
+            event=event,
+            undo={"columns": changed} if changed else None,
+        )
+
+
+def _by_whom(run: ReconciliationRun) -> dict[str, Any]:
+    """The columns that name who chose what is mended; a run that was only started by somebody chose itself."""
+    if not run.is_by_hand or run.asked_by is None:
+        return {}
+    return {"actor": run.asked_by, "actor_label": run.asked_by.get_username()}
+
+
+def _end_subscription(run: ReconciliationRun, organization: Organization, row: Discrepancy) -> None:
+    """Let a subscription count as canceled that Stripe no longer has; the reading that follows makes the columns so."""
+    known = mirror.subscription(row.stripe_object_id)
+    with transaction.atomic():
+        CustomerSync.objects.select_for_update().filter(pk=organization.stripe_customer_id).first()
+        if known is not None:
+            ended = int(timezone.now().timestamp())
+            present = {name: value for name, value in known.items() if name != "deleted"}
+            mirrored.write_listed([{**present, "status": "canceled", "ended_at": ended}])
+        record_system_event(
+            ENDED_EVENT_TYPE,
+            organization,
+            _("Stripe has this subscription no more; it was decided that it counts as canceled."),
+            stripe_subscription_id=row.stripe_object_id,
+            previous_status=row.ours,
+            status="canceled",
+            **_by_whom(run),
         )
 
 
@@ -217,5 +256,6 @@ def _record_refund(run: ReconciliationRun, organization: Organization, row: Disc
             amount=fresh.amount,
             currency=fresh.currency or None,
             status=fresh.theirs,
+            **_by_whom(run),
         )
         recording.close(fresh, recording.How.FIXED, run, event=event)

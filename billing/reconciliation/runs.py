@@ -26,8 +26,9 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing import budget, stripe_api
 from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisconfigured, StripeRefused
+from billing.ledger import record_staff_act
 from billing.mirror import listing as mirrored
-from billing.models import Discrepancy, ReconciliationRun, ReconciliationSlice
+from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import listing, mending
 from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.comparing import Compared, compare_all, compare_some, look_again
@@ -45,6 +46,8 @@ TASK = "billing.tasks.advance_reconciliation"
 QUEUE = "reconciliation"
 # Behind everything else that a worker may have to do.
 PRIORITY = -20
+
+AGREED_EVENT_TYPE = "reconciliation.agreed"
 
 LEASE_SECONDS = 180
 # What was stopped, or killed, may be taken up again so long; later its pages are too old.
@@ -146,6 +149,11 @@ def agree(run: Run, actor: User | None = None, workers: int = 1) -> None:
             if not agreed:
                 raise OperationRefused(
                     _("This reconciliation does not wait for anybody. Nothing was changed.")
+                )
+            if actor is not None:
+                message = _("Let a reconciliation go on that had stopped and asked. %(why)s")
+                record_staff_act(
+                    AGREED_EVENT_TYPE, actor, message % {"why": run.message}, after={"run": run.pk}
                 )
             queue(run, workers)
     except IntegrityError as error:
@@ -305,6 +313,11 @@ def _take_over(run: Run, compared: Compared) -> None:
 
 def _summary(run: Run) -> str:
     open_ones = Discrepancy.objects.open().filter(last_run=run).count()
+    if run.is_by_hand:
+        mended, left = run.fixed + run.gone, open_ones
+        said = ngettext("%(n)d difference was mended.", "%(n)d differences were mended.", mended)
+        more = ngettext("%(n)d could not be mended.", "%(n)d could not be mended.", left)
+        return " ".join([said % {"n": mended}, *([more % {"n": left}] if left else [])])
     return " ".join(
         (
             ngettext(
@@ -402,9 +415,6 @@ def progress(run: Run) -> tuple[int, int]:
     return read, max(read, sum(mirrored.mirrored_count(path) for path in mirrored.LISTED))
 
 
-def slices_left(run: Run) -> int:
-    """How many slices nobody has read to their end."""
-    found: dict[str, int] = ReconciliationSlice.objects.filter(run=run, done_at__isnull=True).aggregate(
-        n=Count("pk")
-    )
-    return found["n"]
+def calls_so_far(run: Run) -> int:
+    """How many pages of Stripe's lists were asked for by now."""
+    return run.slices.aggregate(n=Sum("pages"))["n"] or 0

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, Q, Sum
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing import budget
-from billing.difference_words import change_of, name_of
+from billing.difference_words import change_of, name_of, values_of
 from billing.differences import ORGANIZATION, Difference
 from billing.models import Discrepancy, OrganizationCheck, ReconciliationRun
 from billing.money import format_money
 from billing.reconciliation import listing
 from billing.reconciliation.checks import CHECKS, COLUMNS, Mending, Policy
 from organizations.models import Organization
+
+# A full run that is older is late, whatever the timetable: everything is compared each night.
+STALE = datetime.timedelta(hours=26)
+
+# What a person can have mended here.
+MENDED_HERE = (Mending.READ, Mending.RECORD, Mending.END)
 
 # What each check says of one difference, but for those of columns, which name the columns.
 _SENTENCES: dict[str, str | Promise] = {
@@ -50,11 +59,7 @@ _SENTENCES: dict[str, str | Promise] = {
 def sentence(row: Discrepancy) -> str:
     """What differs, in a sentence."""
     if row.type in COLUMNS:
-        differences = [
-            Difference(ORGANIZATION, "", name, ours, (row.theirs or {}).get(name), row.currency)
-            for name, ours in (row.ours or {}).items()
-        ]
-        changes = "; ".join(f"{name_of(each)} {change_of(each)}" for each in differences)
+        changes = "; ".join(f"{name_of(each)} {change_of(each)}" for each in _of_columns(row))
         return _("%(changes)s at Stripe.") % {"changes": changes}
     return str(_SENTENCES[row.type]) % {
         "object": row.stripe_object_id or row.stripe_customer_id,
@@ -62,6 +67,29 @@ def sentence(row: Discrepancy) -> str:
         "theirs": _plain(row.theirs),
         "amount": at_stake(row) or _("an amount"),
     }
+
+
+def _of_columns(row: Discrepancy) -> list[Difference]:
+    return [
+        Difference(ORGANIZATION, "", name, ours, (row.theirs or {}).get(name), row.currency)
+        for name, ours in (row.ours or {}).items()
+    ]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One thing as we have it, and as Stripe does."""
+
+    name: str
+    ours: str
+    theirs: str
+
+
+def sides(row: Discrepancy) -> list[Sides]:
+    """Both sides of a difference, one below the other."""
+    if row.type in COLUMNS:
+        return [Sides(name_of(each), *values_of(each)) for each in _of_columns(row)]
+    return [Sides(str(CHECKS[row.type].label), _plain(row.ours), _plain(row.theirs))]
 
 
 def _plain(value: Any) -> str:
@@ -96,8 +124,13 @@ def told(row: Discrepancy) -> Told:
         str(check.explanation),
         str(check.what_to_do),
         at_stake(row),
-        check.mending in (Mending.READ, Mending.RECORD, Mending.END),
+        check.mending in MENDED_HERE and row.organization_id is not None,
     )
+
+
+def is_ignored(row: Discrepancy) -> bool:
+    """Whether somebody does not want to see it for now."""
+    return row.closed_at is None and row.ignored_until is not None and row.ignored_until > timezone.now()
 
 
 def open_of(organization: Organization) -> list[Told]:
@@ -123,15 +156,22 @@ def last_run(*, kind: str = ReconciliationRun.Kind.FULL, done: bool = False) -> 
     return (rows.filter(state=ReconciliationRun.State.DONE) if done else rows).first()
 
 
+def seconds_of(run: ReconciliationRun) -> int | None:
+    """How long a run took; None where it has not ended."""
+    return round((run.finished_at - run.started_at).total_seconds()) if run.finished_at else None
+
+
 @dataclass(frozen=True)
 class OfType:
     """The open differences of one type."""
 
     type: str
     label: str
+    explanation: str
     n: int
     since: datetime.datetime
     policy: Policy
+    at_stake: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -159,24 +199,20 @@ def overview() -> Overview:
     """Where we stand, in a few queries."""
     rows = Discrepancy.objects.open().order_by()
     run = last_run(done=True)
-    stakes = (
-        rows.filter(amount__gt=0).exclude(currency="").values_list("currency").annotate(total=Sum("amount"))
+    counted = rows.values("type", "currency").annotate(
+        n=Count("pk"), since=Min("first_seen_at"), total=Sum("amount", filter=Q(amount__gt=0))
     )
-    counted = rows.values("type").annotate(n=Count("pk"), since=Min("first_seen_at")).order_by("-n", "type")
+    by_type: dict[str, list[Any]] = {}
+    for each in counted:
+        if each["type"] in CHECKS:
+            by_type.setdefault(each["type"], []).append(each)
     types = tuple(
-        OfType(
-            each["type"],
-            str(CHECKS[each["type"]].label),
-            each["n"],
-            each["since"],
-            CHECKS[each["type"]].policy,
-        )
-        for each in counted
-        if each["type"] in CHECKS
+        sorted((_of_type(*each) for each in by_type.items()), key=lambda each: (-each.n, each.type))
     )
+    stakes = _stakes(each for parts in by_type.values() for each in parts)
     differing = rows.filter(organization__isnull=False).values("organization").distinct().count()
     if run is None:
-        return Overview(None, differing=differing, at_stake=tuple(stakes), types=types)
+        return Overview(None, differing=differing, at_stake=stakes, types=types)
     return Overview(
         run,
         total=run.organizations + run.left_alone + run.errors,
@@ -184,9 +220,30 @@ def overview() -> Overview:
         differing=differing,
         errors=run.errors,
         left_alone=run.left_alone,
-        at_stake=tuple(sorted(stakes)),
+        at_stake=stakes,
         types=types,
     )
+
+
+def _of_type(name: str, parts: list[dict[str, Any]]) -> OfType:
+    check = CHECKS[name]
+    return OfType(
+        name,
+        str(check.label),
+        str(check.explanation),
+        sum(each["n"] for each in parts),
+        min(each["since"] for each in parts),
+        check.policy,
+        _stakes(parts),
+    )
+
+
+def _stakes(parts: Iterable[dict[str, Any]]) -> tuple[tuple[str, int], ...]:
+    sums: Counter[str] = Counter()
+    for each in parts:
+        if each["currency"] and each["total"]:
+            sums[each["currency"]] += each["total"]
+    return tuple(sorted(sums.items()))
 
 
 @dataclass(frozen=True)
