@@ -7,7 +7,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import (
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    prefetch_related_objects,
+)
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -52,24 +62,14 @@ class CustomerChangeList(BackOfficeChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        used = (
-            Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
-            .order_by()
-            .values("organization")
-            .annotate(count=Count("pk"))
-            .values("count")
-        )
-        # After filters and count, so that only the rows of this page pay for it.
-        listed: Any = self.result_list  # type: ignore[has-type]
-        rows = listed.annotate(
-            used=Coalesce(Subquery(used), 0),
-            differs=Exists(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
-            newest_invoice=mirror.newest_invoice(OuterRef("stripe_customer_id")),
-        ).prefetch_related(Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
-        self.result_list = list(rows)
-        for row in self.result_list:
+        rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
+        told = _told_of([row.pk for row in rows])
+        for row in rows:
+            row.used, row.differs, row.newest_invoice = told[row.pk]
             # For whoever looks; the admin itself serves many requests at once and must not remember one.
             row.viewer = request.user
+        prefetch_related_objects(rows, Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
+        self.result_list = rows
 
     @cached_property
     def cards(self) -> Cards:
@@ -84,6 +84,28 @@ class CustomerChangeList(BackOfficeChangeList):
     def descending_by(self, column: str) -> str:
         """What the address says to sort by a column of the list, the largest first."""
         return f"-{self.list_display.index(f'{column}_cell')}"
+
+
+def _told_of(keys: list[int]) -> dict[int, tuple[int, bool, Any]]:
+    """Of each organization of a page: seats used, whether it differs from Stripe, and its newest invoice.
+
+    Asked for by key once the page is known: the rows that paging skips would be asked as well.
+    """
+    used = (
+        Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
+        .order_by()
+        .values("organization")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    rows = Organization.objects.order_by().filter(pk__in=keys)
+    told = rows.values_list(
+        "pk",
+        Coalesce(Subquery(used), 0),
+        Exists(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
+        mirror.newest_invoice(OuterRef("stripe_customer_id")),
+    )
+    return {key: (count, differs, invoice) for key, count, differs, invoice in told}
 
 
 @admin.register(Organization)

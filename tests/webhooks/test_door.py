@@ -4,12 +4,14 @@ import json
 import time
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import Settings
 
 from billing.models import CustomerSync, EventPayload, SubscriptionEvent
+from tests import databases
 from tests.factories import OrganizationFactory
 from tests.webhooks.signing import DOOR, deliver, make_event, signature
 
@@ -238,6 +240,31 @@ def test_a_database_that_is_down_is_a_5xx_so_that_stripe_tries_again(
     monkeypatch.setattr("webhooks.views.record_stripe_event", refuse)
     answer = deliver(client, GOOD)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_connection_that_died_is_replaced_and_the_event_stored(client: Client) -> None:
+    first, second = (make_event("customer.subscription.updated", subscription()) for _ in range(2))
+    assert deliver(client, first).status_code == 200
+    with psycopg.connect(databases.url(), autocommit=True) as other, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", cursor.fetchone())
+
+    assert deliver(client, second).status_code == 200
+
+    kept = SubscriptionEvent.objects.values_list("stripe_event_id", flat=True)
+    assert set(kept) == {first["id"], second["id"]}
+
+
+def test_the_door_makes_nothing_for_browsers(client: Client) -> None:
+    answer = deliver(client, GOOD)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    assert not {"Content-Security-Policy", "Content-Language", "Set-Cookie", "Vary"} & set(answer.headers)
+
+
+def test_a_host_that_is_not_ours_is_refused(client: Client) -> None:
+    assert deliver(client, GOOD, Host="elsewhere.example").status_code == 400
 
 
 @pytest.mark.django_db(transaction=True)
