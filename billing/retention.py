@@ -100,7 +100,7 @@ def erase_personal_data(organization_id: int) -> Erased:
             )
         name = _("Erased customer %(number)d") % {"number": organization.pk}
         Organization.objects.filter(pk=organization.pk).update(
-            name=name, slug=f"erased-{organization.pk}", billing_email="", notes=""
+            name=name, slug=f"erased-{organization.pk}", billing_email=""
         )
         notes, _models = Note.objects.filter(organization=organization).delete()
         BulkRow.objects.filter(organization=organization).update(label=name)

@@ -52,7 +52,6 @@ class Organization(models.Model):
     name = models.CharField(_("name"), max_length=200)
     slug = models.SlugField(_("slug"), max_length=80, unique=True)
     billing_email = models.EmailField(_("billing e-mail"), blank=True)
-    notes = models.TextField(_("notes"), blank=True)
     created_at = models.DateTimeField(_("customer since"), db_default=Now())
     last_activity_at = models.DateTimeField(_("last activity"), null=True, blank=True)
 
@@ -278,13 +277,21 @@ class Hold(models.Model):
 
 
 class Note(models.Model):
-    """What a colleague wrote down about a customer: dated, signed, and kept once its author had time to mend it."""
+    """What a colleague wrote down about a customer: dated, signed, and kept once its author had time to mend it.
+
+    Nobody is the author of what was written down before notes were signed.
+    """
 
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="staff_notes", verbose_name=_("organization")
     )
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("by")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
     )
     text = models.TextField(_("note"), max_length=5000)
     pinned = models.BooleanField(_("pinned"), default=False)

@@ -35,7 +35,7 @@ from billing.operations.suspend import SuspendChoices
 from billing.projection import from_unix
 from billing.sync import EVERYTHING, sync_customer
 from organizations.access.tokens import AccessToken, digest_of
-from organizations.models import Hold, Membership, Organization
+from organizations.models import Hold, Membership, Note, Organization
 from webhooks.backfill import LISTED, backfill_events
 
 FILLED = "demo.filled"
@@ -127,6 +127,7 @@ def fill(say: Say) -> bool:
     say(_take_in())
     staff = _staff()
     say(_members())
+    _notes(staff["support"])
     _let_members_log_in()
     _let_a_product_ask()
     say(_staff_acts(staff))
@@ -234,7 +235,13 @@ def _act(
         )
 
 
-# -- members and notes ------------------------------------------------------------------------------------
+def _notes(author: User) -> None:
+    """What one of the staff wrote down about some of them."""
+    for organization in Organization.objects.filter(name__in=NOTES, staff_notes=None):
+        Note.objects.create(organization=organization, author=author, text=NOTES[organization.name])
+
+
+# -- members ------------------------------------------------------------------------------------
 
 
 def _members() -> str:
@@ -249,8 +256,6 @@ def _members() -> str:
         country = (customer.get("address") or {}).get("country") or "US"
         ended = _ended_at(organization)
         added += add_members(organization, crowd, country=country, random=random, until=ended or now)
-        if organization.name in NOTES and not organization.notes:
-            Organization.objects.filter(pk=organization.pk).update(notes=NOTES[organization.name])
     return f"{added} members added."
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -225,10 +227,23 @@ def test_whatever_is_typed_stays_text(client: Client, organization: Organization
     assert client.get(notes(organization), {"before": "9" * 40}).status_code == 200
 
 
-def test_what_was_written_before_notes_were_signed_is_still_read(
+@pytest.mark.django_db(transaction=True)
+def test_what_was_written_before_notes_were_signed_is_a_note_that_nobody_mends(
     client: Client, organization: Organization
 ) -> None:
-    assert "Earlier notes" not in Page(client.get(home(organization))).text
-    Organization.objects.update(notes="Pays by wire.")
+    other = OrganizationFactory()
+    head = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        MigrationExecutor(connection).migrate([("organizations", "0007_slug_is_no_key")])
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE organizations_organization SET notes = %s WHERE id = %s", [" ", other.pk])
+            sql = "UPDATE organizations_organization SET notes = 'Pays by wire.' WHERE id = %s"
+            cursor.execute(sql, [organization.pk])
+    finally:
+        MigrationExecutor(connection).migrate(head)
+    (note,) = Note.objects.all()
+    assert (note.organization, note.author, note.text) == (organization, None, "Pays by wire.")
     text = Page(client.get(home(organization))).text
-    assert "Earlier notes Pays by wire." in text
+    assert "somebody, before notes were signed" in text
+    assert "Pays by wire." in text
+    assert "Only its author can mend a note" in Page(client.get(address(note), follow=True)).text

@@ -385,7 +385,7 @@ def test_an_unbilled_organization_has_words_for_what_is_not_there(support: Clien
 
 def test_names_and_reasons_are_harmless_everywhere(administrator: Client) -> None:
     organization = OrganizationFactory(
-        name=NASTY, plan=NASTY[:40], notes=NASTY, billing_email="a@b.example", card_brand="<b>x</b>"
+        name=NASTY, plan=NASTY[:40], billing_email="a@b.example", card_brand="<b>x</b>"
     )
     person = UserFactory(first_name=NASTY[:30], last_name=NASTY[:30])
     MembershipFactory(organization=organization, user=person)
@@ -413,13 +413,12 @@ def test_names_and_reasons_are_harmless_everywhere(administrator: Client) -> Non
 
 
 def test_name_and_email_are_ours_to_edit_and_nothing_else(support: Client) -> None:
-    organization = OrganizationFactory(seats=8, mrr=23200, notes="Pays by wire.")
+    organization = OrganizationFactory(seats=8, mrr=23200)
     response = support.post(
         change_page(organization),
         {
             "name": "New name",
             "billing_email": "new@example.com",
-            "notes": "Call on Mondays.",
             "slug": "taken-over",
             "seats": "99",
             "mrr": "1",
@@ -431,7 +430,7 @@ def test_name_and_email_are_ours_to_edit_and_nothing_else(support: Client) -> No
     assert response.status_code == 302
     before = (organization.slug, organization.stripe_customer_id)
     organization.refresh_from_db()
-    assert (organization.name, organization.notes) == ("New name", "Pays by wire.")
+    assert organization.name == "New name"
     assert (organization.seats, organization.mrr, organization.subscription_status) == (8, 23200, "active")
     assert (organization.slug, organization.stripe_customer_id) == before
 

@@ -29,7 +29,7 @@ _FILL = {
     """,
     "organizations_organization": """
         INSERT INTO organizations_organization
-            (id, name, slug, billing_email, notes, created_at, last_activity_at, stripe_customer_id,
+            (id, name, slug, billing_email, created_at, last_activity_at, stripe_customer_id,
              stripe_subscription_id, subscription_status, plan, price_id, unit_amount, interval, interval_count,
              currency, seats, mrr, current_period_start, current_period_end, cancel_at_period_end, cancel_at,
              trial_end, card_brand, card_last4, card_exp_month, card_exp_year, billing_issue_since, amount_overdue,
@@ -38,7 +38,7 @@ _FILL = {
                initcap((array['northwind','contoso','fabrikam','tailspin','wingtip','proseware','litware','adatum',
                        'humongous','lucerne','trey','margie'])[1 + n % 12])
                    || ' ' || initcap(substr(md5(n::text), 1, 6)) || ' ' || n,
-               'org-' || n, 'billing' || n || '@company' || n || '.example', '', now() - n % 2000 * interval '1 day',
+               'org-' || n, 'billing' || n || '@company' || n || '.example', now() - n % 2000 * interval '1 day',
                now() - n % 300 * interval '1 hour', 'cus_bench' || n, 'sub_bench' || n,
                (array['active','active','active','active','active','active','trialing','past_due','canceled','active'])
                    [1 + n % 10],
@@ -62,6 +62,11 @@ _FILL = {
         SELECT n, (array['non_payment','abuse','legal','manual'])[1 + n % 4], 'bench', now(), false,
                CASE WHEN n % 3 = 0 THEN now() END
         FROM generate_series(1, %(organizations)s, 100) AS n
+    """,
+    "organizations_note": """
+        INSERT INTO organizations_note (organization_id, text, pinned, created_at)
+        SELECT n, 'They renew in spring; write to the owner first.', n % 7 = 0, now() - n * interval '1 minute'
+        FROM generate_series(1, %(organizations)s, 3) AS n
     """,
     "billing_subscriptionevent": """
         INSERT INTO billing_subscriptionevent
@@ -102,6 +107,20 @@ _CLONED = {
         " 'created', now() - n * interval '1 minute', 'stripe_data', like_this.stripe_data"
         " || jsonb_build_object('id', 'ch_bench' || n, 'customer', 'cus_bench' || 1 + n % %(organizations)s))",
     ),
+    "djstripe_refund": (
+        "organizations",
+        "jsonb_build_object('id', 're_bench' || n, 'charge_id', 'ch_bench' || n,"
+        " 'created', now() - n * interval '3 minutes', 'stripe_data', like_this.stripe_data"
+        " || jsonb_build_object('id', 're_bench' || n, 'charge', 'ch_bench' || n,"
+        " 'status', (array['succeeded','succeeded','succeeded','failed','pending'])[1 + n % 5]))",
+    ),
+    "djstripe_dispute": (
+        "disputes",
+        "jsonb_build_object('id', 'dp_bench' || n, 'charge_id', 'ch_bench' || n,"
+        " 'created', now() - n * interval '20 minutes', 'stripe_data', like_this.stripe_data"
+        " || jsonb_build_object('id', 'dp_bench' || n, 'charge', 'ch_bench' || n,"
+        " 'status', (array['won','lost','lost','needs_response'])[1 + n % 4]))",
+    ),
 }
 
 
@@ -116,6 +135,7 @@ def fill(like: dict[str, str]) -> None:
         "members": MEMBERS,
         "events": EVENTS,
         "invoices": INVOICES_OF_EACH * ORGANIZATIONS,
+        "disputes": ORGANIZATIONS // 10,
     }
     statements = dict(_FILL) | {
         table: _cloning(table, number, values, like[table]) for table, (number, values) in _CLONED.items()

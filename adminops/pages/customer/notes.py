@@ -73,11 +73,6 @@ class Notes:
         """How long a note can be changed."""
         return kept_in_words()
 
-    @property
-    def earlier(self) -> str:
-        """What was written down before notes were signed."""
-        return self.organization.notes if self.is_shown else ""
-
 
 def notes_url(organization: Organization) -> str:
     """Where all notes on a customer are read, and where a new one is sent."""
@@ -95,10 +90,17 @@ def note_row(note: Note, user: Any) -> NoteRow:
     names = [note.organization_id, note.pk]
     return NoteRow(
         note=note,
-        by=note.author.get_full_name().strip() or note.author.get_username(),
+        by=author_of(note),
         edit_url=reverse(f"admin:{URL_NAME}", args=names) if may_add and can_be_mended(note, user) else "",
         pin_url=reverse(f"admin:{URL_NAME}_pin", args=names) if may_add else "",
     )
+
+
+def author_of(note: Note) -> str:
+    """Who wrote it, by name."""
+    if note.author is None:
+        return _("somebody, before notes were signed")
+    return note.author.get_full_name().strip() or note.author.get_username()
 
 
 def can_be_mended(note: Note, user: Any) -> bool:
