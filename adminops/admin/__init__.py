@@ -1,5 +1,23 @@
 """The ModelAdmins, one module each. Importing this package registers them."""
 
-from adminops.admin import access_tokens, alerts, bulk, events, mirror, organizations, people
+from adminops.admin import (
+    access_tokens,
+    alerts,
+    bulk,
+    events,
+    mirror,
+    organizations,
+    people,
+    reconciliation,
+)
 
-__all__ = ["access_tokens", "alerts", "bulk", "events", "mirror", "organizations", "people"]
+__all__ = [
+    "access_tokens",
+    "alerts",
+    "bulk",
+    "events",
+    "mirror",
+    "organizations",
+    "people",
+    "reconciliation",
+]

@@ -46,6 +46,12 @@ class BackOfficeSite(UnfoldAdminSite):
         )
         return response
 
+    def get_urls(self) -> Any:
+        """Django's and the theme's, with pages of ours that belong to no one list."""
+        from adminops.pages.reconciliation.addresses import reconciliation_urls
+
+        return [*reconciliation_urls(self), *super().get_urls()]
+
 
 def environment(request: HttpRequest) -> list[str]:
     """Which Stripe this is, as a word and a tone, on every page: money moves for real only in "Live"."""
@@ -115,6 +121,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": _("Billing"),
             "items": [
                 *(item(page.title, page.icon, f"djstripe.{page.model_name}") for page in money),
+                {
+                    "title": _("Reconciliation"),
+                    "icon": "compare_arrows",
+                    "link": reverse("admin:reconciliation"),
+                    "permission": lambda request: request.user.has_perm("billing.view_reconciliationrun"),
+                },
                 item(_("Subscription events"), "history", "billing.subscriptionevent"),
                 item(_("Alerts"), "notifications", "billing.alert"),
                 item(_("Bulk jobs"), "checklist", "billing.bulkjob", sees="billing.view_subscriptionevent"),

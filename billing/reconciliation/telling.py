@@ -156,6 +156,17 @@ def last_run(*, kind: str = ReconciliationRun.Kind.FULL, done: bool = False) -> 
     return (rows.filter(state=ReconciliationRun.State.DONE) if done else rows).first()
 
 
+def was_seen_in(run: ReconciliationRun) -> Q:
+    """Which differences a run saw, found or closed.
+
+    Of one over everything these are all that were open then: later runs saw most of them again.
+    """
+    touched = Q(first_run=run) | Q(last_run=run) | Q(closed_in=run)
+    if run.kind != ReconciliationRun.Kind.FULL:
+        return touched
+    return touched | Q(first_run_id__lte=run.pk, last_run_id__gte=run.pk)
+
+
 def seconds_of(run: ReconciliationRun) -> int | None:
     """How long a run took; None where it has not ended."""
     return round((run.finished_at - run.started_at).total_seconds()) if run.finished_at else None
