@@ -73,8 +73,19 @@ def _like() -> dict[str, str]:
         "lines": {"data": [line, line]},
     }
     charge = base | {"id": "ch_like", "object": "charge", "status": "succeeded", "amount": 34800}
-    mirror.upsert([{"id": "cus_like", "object": "customer", "livemode": False}, invoice, charge])
-    return {"djstripe_customer": "cus_like", "djstripe_invoice": "in_like", "djstripe_charge": "ch_like"}
+    refund = base | {"id": "re_like", "object": "refund", "charge": "ch_like", "status": "succeeded", "amount": 500}
+    due = {"due_by": 1_990_000_000}
+    dispute = refund | {"id": "dp_like", "object": "dispute", "status": "lost", "evidence_details": due}
+    mirror.upsert(
+        [{"id": "cus_like", "object": "customer", "livemode": False}, invoice, charge, refund, dispute]
+    )
+    return {
+        "djstripe_customer": "cus_like",
+        "djstripe_invoice": "in_like",
+        "djstripe_charge": "ch_like",
+        "djstripe_refund": "re_like",
+        "djstripe_dispute": "dp_like",
+    }
 
 
 def _pages(organizations: int, events: int) -> list[Page]:
@@ -140,6 +151,13 @@ def _pages(organizations: int, events: int) -> list[Page]:
             [f"/plain/{ledger}?q=evt_bench{some[3]}"],
             goal_of_ratio=100,
         ),
+        Page("one event", [f"/admin/{ledger}{number * events // organizations}/change/" for number in some]),
+        Page(
+            "members: search",
+            [f"/admin/organizations/membership/?q=user{number}@mail" for number in some],
+            ["/plain/organizations/membership/?q=user5"],
+        ),
+        Page("notes of a customer", [f"/admin/{customers}{number}/notes/" for number in some]),
         Page("members", ["/admin/organizations/membership/"], ["/plain/organizations/membership/"]),
         Page("invoices", ["/admin/djstripe/invoice/"], ["/plain/djstripe/invoice/"]),
         Page(
@@ -149,6 +167,9 @@ def _pages(organizations: int, events: int) -> list[Page]:
                 for query in ("state=open", "amount_from=300", "q=contoso", "p=150")
             ],
         ),
+        Page("payments", ["/admin/djstripe/charge/"]),
+        Page("refunds", ["/admin/djstripe/refund/", "/admin/djstripe/refund/?state=failed"]),
+        Page("disputes", ["/admin/djstripe/dispute/", "/admin/djstripe/dispute/?state=needs_response"]),
         Page("alerts", ["/admin/billing/alert/"]),
     ]
 
