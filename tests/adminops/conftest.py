@@ -1,7 +1,9 @@
 """Colleagues at the door: logged-in clients with the permissions a test names."""
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,13 @@ patch()
 
 # Who asks is looked up in the same table as who is asked for, where the page is about a colleague.
 WHO_ASKS = [{"model": "auth.User", "field": "get()"}]
+
+
+@pytest.fixture(autouse=True)
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits count within a minute or five; a test that crosses into the next would begin to count anew."""
+    now = time.time()
+    monkeypatch.setattr("django_ratelimit.core.time", SimpleNamespace(time=lambda: now))
 
 
 class WatchedClient(Client):
