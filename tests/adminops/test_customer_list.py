@@ -73,8 +73,31 @@ def test_a_customer_is_found_by_a_members_e_mail(support: Client) -> None:
 @pytest.mark.parametrize("typed", ["Nortwind", "northwimd", "Nothwind Labs", "norhtwind"])
 def test_a_slip_of_the_fingers_still_finds_it(support: Client, typed: str) -> None:
     OrganizationFactory(name="Northwind Labs", billing_email="a@b.example")
-    OrganizationFactory(name="Contoso", billing_email="c@d.example")
+    OrganizationFactory(name="Contoso", slug="contoso", billing_email="c@d.example")
     assert names(support, "Northwind Labs", "Contoso", q=typed) == ["Northwind Labs"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["ana.dias", "anna.diaz@post.example", "ana.diza", "harbuor-light", "harborlihgt"]
+)
+def test_a_slip_in_a_members_e_mail_or_a_slug_still_finds_it(support: Client, typed: str) -> None:
+    theirs = OrganizationFactory(name="Northwind Labs", slug="harbor-light", billing_email="a@b.example")
+    member = MembershipFactory(organization=theirs, user__email="ana.diaz@post.example")
+    left = {"organization__name": "Former Employer", "organization__billing_email": "e@f.example"}
+    MembershipFactory(user=member.user, status=Membership.Status.REMOVED, **left)
+    OrganizationFactory(name="Contoso", billing_email="c@d.example")
+    assert names(support, "Northwind Labs", "Former Employer", "Contoso", q=typed) == ["Northwind Labs"]
+
+
+def test_what_sounds_alike_is_read_off_indexes() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for table, column, index in (
+            ("auth_user", "split_part(email::text, '@', 1)", "user_local_part_trigram"),
+            ("organizations_organization", "slug::text", "org_slug_trigram"),
+        ):
+            cursor.execute(f"EXPLAIN SELECT id FROM {table} WHERE UPPER({column}) %> 'ANA'")
+            assert index in str(cursor.fetchall())
 
 
 def test_the_best_comes_first(support: Client) -> None:
