@@ -22,7 +22,7 @@ from adminops.admin.event_search import lane_of
 from adminops.admin.keyset import KeysetChangeList, Lane, any_of
 from adminops.pages.badges import event_badge, retry_badge
 from adminops.pages.ledger import event_lines, event_words
-from adminops.pages.ledger.event import event_context
+from adminops.pages.ledger.event import SEE_PAYLOADS, event_context
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.models import EventPayload, SubscriptionEvent
 from billing.money import format_money
@@ -157,8 +157,8 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         return [download, *operation_urls(self), *super().get_urls()]
 
     def payload_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """The body as Stripe sent it, as a file."""
-        if not self.has_view_permission(request):
+        """The body as Stripe sent it, as a file, for those who may see it on the page."""
+        if not (self.has_view_permission(request) and request.user.has_perm(SEE_PAYLOADS)):
             raise PermissionDenied
         body = EventPayload.objects.filter(event_id=object_id).values_list("body", flat=True).first()
         if body is None:

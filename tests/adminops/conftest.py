@@ -20,6 +20,7 @@ SUPPORT = [
     "organizations.view_membership",
     "organizations.change_seats",
     "billing.view_subscriptionevent",
+    "billing.view_eventpayload",
 ]
 
 

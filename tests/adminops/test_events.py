@@ -17,6 +17,7 @@ from adminops.pages.lists.saved_views import READY
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from tests.adminops.pages import Page
+from tests.adminops.test_registry import ROLES
 from tests.conftest import Sandbox
 from tests.factories import (
     EventPayloadFactory,
@@ -259,10 +260,19 @@ def test_a_payload_is_shown_whole_and_harmless_and_comes_as_a_file(support: Clie
     assert download.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_payload_is_for_those_who_may_see_events(staff: Callable[..., Client], support: Client) -> None:
-    event = EventPayloadFactory().event
+def test_a_payload_is_for_those_who_may_see_it_on_the_page_as_in_a_file(
+    staff: Callable[..., Client], support: Client
+) -> None:
+    event = EventPayloadFactory(body='{"kept": "secret"}').event
     address = reverse("admin:billing_subscriptionevent_payload", args=[event.pk])
-    assert staff("organizations.view_organization").get(address).status_code == 403
+    for permission in ("billing.view_eventpayload", "billing.view_subscriptionevent"):
+        assert staff(permission).get(address).status_code == 403
+    page = Page(staff("billing.view_subscriptionevent").get(event_page(event)))
+    assert "What Stripe sent is shown to those who may see payloads." in page.text
+    assert "secret" not in page.text
+    assert address not in page.links
+    assert "secret" in Page(support.get(event_page(event))).text
+    assert all("billing.view_eventpayload" in granted for granted in ROLES.values())
     bare = SubscriptionEventFactory()
     missing = reverse("admin:billing_subscriptionevent_payload", args=[bare.pk])
     assert support.get(missing).status_code == 404

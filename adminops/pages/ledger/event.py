@@ -20,6 +20,9 @@ from billing.models import SubscriptionEvent
 # Who may read how our own code failed; it can quote what a customer wrote.
 SEE_TRACEBACKS = "billing.view_traceback"
 
+# Who may read what Stripe sent, wherever it stands: it holds what customers told Stripe.
+SEE_PAYLOADS = "billing.view_eventpayload"
+
 # Which of our lists finds an object by its id, by the prefix of the id.
 _MIRRORED = {
     "sub": "subscription",
@@ -48,7 +51,8 @@ class NamedId:
 def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
     """What the page of one event shows to somebody."""
     sees_tracebacks = viewer.has_perm(SEE_TRACEBACKS)
-    kept = getattr(event, "payload", None)
+    sees_payloads = viewer.has_perm(SEE_PAYLOADS)
+    kept = getattr(event, "payload", None) if sees_payloads else None
     steps = list(event.steps.all())
     ids = list(_ids(event, viewer))
     told = {each.id for each in ids}
@@ -92,6 +96,7 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
             if value
         ],
         "sees_tracebacks": sees_tracebacks,
+        "sees_payloads": sees_payloads,
         "body": payload.pretty_body(kept.body) if kept else None,
         "payload_url": reverse("admin:billing_subscriptionevent_payload", args=[event.pk]) if kept else None,
         "title": event_words.type_in_words(event.type),

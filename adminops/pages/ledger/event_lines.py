@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from adminops.pages.ledger.event import SEE_PAYLOADS
 from adminops.pages.lists.export import PERMISSION as EXPORT
 from adminops.pages.lists.export import TYPE
 from billing.ledger import record_staff_act
@@ -25,7 +26,7 @@ MOST = 1000
 
 NAME = "download_json_lines"
 LABEL = gettext_lazy("Download as JSON Lines")
-PERMISSIONS = (EXPORT, "billing.view_eventpayload")
+PERMISSIONS = (EXPORT, SEE_PAYLOADS)
 
 _COLUMNS = (
     "id uuid source type created_at occurred_at recovered organization_id organization_label actor_id actor_label"
