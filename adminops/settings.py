@@ -254,6 +254,8 @@ RECONCILE_CRONS = {
 }
 # A run that would change more than this share of all organizations stops and asks.
 RECONCILE_MAX_CHANGE_PERCENT = env.int("RECONCILE_MAX_CHANGE_PERCENT", default=5)
+# Who is sent a summary by e-mail when something differs after a run.
+RECONCILE_EMAILS = env.list("RECONCILE_EMAILS", default=[])
 # How many tasks read Stripe's lists at the same time.
 RECONCILE_WORKERS = env.int("RECONCILE_WORKERS", default=2)
 

@@ -94,6 +94,22 @@ KINDS: dict[str, Kind] = {
             " minutes off."
         ),
     ),
+    "reconciliation_tripped": Kind(
+        gettext_lazy("Reconciliation stopped and asks"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Open Reconciliation and look at what it would change. If that is right, let it go on; if not, it is"
+            " rather our key, or the account, that is wrong."
+        ),
+    ),
+    "reconciliation_failed": Kind(
+        gettext_lazy("Reconciliation failed"),
+        Alert.Severity.TODAY,
+        gettext_lazy(
+            "Open Reconciliation, read why, mend that, and start it again. Until one comes to its end, nobody knows"
+            " whether we agree with Stripe."
+        ),
+    ),
     "given_back_too_much": Kind(
         gettext_lazy("More given back than was paid"),
         Alert.Severity.TODAY,

@@ -20,7 +20,7 @@ from billing.operations.ended_holds import lift_ended_holds as lift_ended
 from billing.operations.refund_excess import tell_of_excess as tell
 from billing.operations.settlement import GIVE_UP_AFTER
 from billing.operations.sweeper import settle_pending
-from billing.reconciliation import runs
+from billing.reconciliation import news, runs
 from billing.telemetry import SYNC_SECONDS
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,16 @@ def do_bulk_row(row_id: int) -> None:
 def advance_reconciliation(run_id: int) -> None:
     """Do what there is to do of a reconciliation."""
     runs.advance(run_id)
+
+
+@app.task(
+    name=news.MAIL_TASK,
+    queue=news.MAIL_QUEUE,
+    retry=RetryStrategy(max_attempts=8, exponential_wait=3),
+)
+def mail_reconciliation(run_id: int) -> None:
+    """Send the summary of a run by e-mail."""
+    news.mail_summary(run_id)
 
 
 def reconcile(kind: ReconciliationRun.Kind) -> Callable[[int], None]:

@@ -9,17 +9,20 @@ from typing import Any
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, F, Min, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from adminops.pages import words
 from adminops.pages.badges import AMBER, RED, Badge, event_badge
 from adminops.pages.ledger.event_words import by_whom, type_in_words
+from adminops.pages.reconciliation.rights import SEES_RUNS
 from billing import mirror
 from billing.denials import TYPE as DENIED
 from billing.figures import Figures, figures_of_all
 from billing.models import Alert, CustomerSync, SubscriptionEvent
 from billing.money import format_money
+from billing.reconciliation import telling
 
 ACTS_SHOWN = 8
 MOST_COUNTED = 10_000
@@ -120,6 +123,8 @@ class Home:
         )
 
     def _sync(self) -> Iterator[Row]:
+        if self._sees(SEES_RUNS):
+            yield last_run_row()
         organizations = reverse("admin:organizations_organization_changelist")
         if self._sees("organizations.view_organization") and self._figures is not None:
             differing = self._figures[0].differing
@@ -176,6 +181,19 @@ class Home:
         below = _("first by %(date)s") % {"date": words.short_date(first)} if first else ""
         listing = f"{reverse('admin:djstripe_dispute_changelist')}?state=to_answer"
         return _alarming(_("Disputes to answer"), count, listing, RED, below)
+
+
+def last_run_row() -> Row:
+    """When everything was last compared with Stripe, and how that ended: green is never said of what was not whole."""
+    url, newest, done = reverse("admin:reconciliation"), telling.last_run(), telling.last_run(done=True)
+    label = _("Last compared with Stripe")
+    if newest is not None and newest.state not in (newest.State.DONE, newest.State.RUNNING):
+        return Row(label, str(newest.get_state_display()), url, RED, words.short_moment(newest.started_at))
+    if done is None:
+        return Row(label, _("never"), url, AMBER)
+    is_late = timezone.now() - done.started_at > telling.STALE
+    below = _("now running") if newest is not None and newest.pk != done.pk else done.message
+    return Row(label, words.ago(done.started_at), url, AMBER if is_late else "", below)
 
 
 def _number(count: int) -> str:

@@ -4,7 +4,9 @@ from adminops.reports.base import Report
 from adminops.reports.events import EVENTS
 from adminops.reports.money import DISPUTES, INVOICES, PAYMENTS, REFUNDS
 from adminops.reports.organizations import CUSTOMERS
+from adminops.reports.reconciliation import DIFFERENCES, RUNS
 
 REPORTS: dict[str, Report] = {
-    report.model: report for report in (CUSTOMERS, EVENTS, INVOICES, PAYMENTS, REFUNDS, DISPUTES)
+    report.model: report
+    for report in (CUSTOMERS, EVENTS, INVOICES, PAYMENTS, REFUNDS, DISPUTES, DIFFERENCES, RUNS)
 }

@@ -9,14 +9,13 @@ from __future__ import annotations
 import datetime
 import logging
 import traceback
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Count, Q, Sum
+from django.db import IntegrityError, transaction
+from django.db.models import Q, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -29,7 +28,7 @@ from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisco
 from billing.ledger import record_staff_act
 from billing.mirror import listing as mirrored
 from billing.models import Discrepancy, ReconciliationRun
-from billing.reconciliation import listing, mending
+from billing.reconciliation import bookkeeping, listing, mending
 from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.comparing import Compared, compare_all, compare_some, look_again
 from billing.reconciliation.listing import RunFailed
@@ -49,16 +48,10 @@ PRIORITY = -20
 
 AGREED_EVENT_TYPE = "reconciliation.agreed"
 
-LEASE_SECONDS = 180
 # What was stopped, or killed, may be taken up again so long; later its pages are too old.
 RESUMABLE = datetime.timedelta(hours=6)
 # A run that has not ended by then never will.
 GIVEN_UP = datetime.timedelta(days=1)
-LOG_LINES = 500
-
-
-class _Stopped(Exception):
-    """Somebody stopped the run."""
 
 
 # -- starting, stopping ---------------------------------------------------------------------------------------
@@ -113,7 +106,7 @@ def queue(run: Run, workers: int = 1) -> None:
 
 def stop(run: Run, actor: User | None = None) -> bool:
     """Stop a run after the page, or the organization, that is in hand. It can be taken up again. Whether it ran."""
-    return _end(
+    return bookkeeping.end(
         run, State.STOPPED, _("Stopped before its end; what was found until then stays."), stopped_by=actor
     )
 
@@ -166,7 +159,7 @@ def queue_lost() -> int:
     lost = 0
     for run in Run.objects.filter(state=State.RUNNING):
         if timezone.now() - run.started_at > GIVEN_UP:
-            _end(run, State.FAILED, _("It did not come to its end within a day. Start it again."))
+            bookkeeping.end(run, State.FAILED, _("It did not come to its end within a day. Start it again."))
             continue
         is_at_it = Q(lease_until__gt=Now())
         if Run.objects.filter(is_at_it, pk=run.pk).exists() or run.slices.filter(is_at_it).exists():
@@ -194,24 +187,24 @@ def advance(run_id: int) -> None:
         try:
             while listing.is_running(run) and (piece := listing.claim_slice(run)):
                 listing.read_slice(run, piece)
-            if run.slices.filter(done_at__isnull=True).exists() or not _take_lease(run):
+            if run.slices.filter(done_at__isnull=True).exists() or not bookkeeping.take_lease(run):
                 return
             _carry_through(run)
-        except _Stopped:
-            save(run)
-            _let_go(run)
+        except bookkeeping.Stopped:
+            bookkeeping.save(run)
+            bookkeeping.let_go(run)
         except LeaseLost:
             log.warning("Run %s was taken over; whoever has it now carries it on", run.pk)
         except RunFailed as failure:
-            save(run)
-            _end(run, State.FAILED, str(failure))
+            bookkeeping.save(run)
+            bookkeeping.end(run, State.FAILED, str(failure))
         except StripeError as error:
-            save(run)
+            bookkeeping.save(run)
             _give_way(run, error)
         except Exception:
             log.exception("Run %s broke off", run.pk)
-            _note(run, traceback.format_exc(limit=-3).replace("\0", ""))
-            _end(
+            bookkeeping.note(run, traceback.format_exc(limit=-3).replace("\0", ""))
+            bookkeeping.end(
                 run,
                 State.FAILED,
                 _("Something went wrong on our side; the log has more. Nothing was mended by half."),
@@ -222,18 +215,20 @@ def _give_way(run: Run, error: StripeError) -> None:
     """Leave the run to `queue_lost`, unless Stripe refuses, or has not answered for hours."""
     is_over = timezone.now() - run.started_at > RESUMABLE
     if is_over or isinstance(error, StripeMisconfigured | StripeRefused):
-        _end(run, State.FAILED, f"{error.message} ({error.detail})" if error.detail else str(error.message))
+        bookkeeping.end(
+            run, State.FAILED, f"{error.message} ({error.detail})" if error.detail else str(error.message)
+        )
         return
-    _note(run, str(error.message))
-    _let_go(run)
+    bookkeeping.note(run, str(error.message))
+    bookkeeping.let_go(run)
 
 
 def _carry_through(run: Run) -> None:
-    """Everything after the reading, by one process at a time. Raises _Stopped, LeaseLost, StripeError, RunFailed."""
+    """Everything after the reading, by one process at a time. Raises Stopped, LeaseLost, StripeError, RunFailed."""
     run.refresh_from_db()
 
     def go_on() -> None:
-        _renew(run)
+        bookkeeping.renew(run)
 
     if run.agreed_at is None or run.phase != Phase.MENDING:
         pages = run.slices.aggregate(pages=Sum("pages"), read=Sum("objects_read"), changed=Sum("changed"))
@@ -241,29 +236,29 @@ def _carry_through(run: Run) -> None:
         compared = _COMPARISONS[Kind(run.kind)](run, go_on)
         look_again(run, compared, go_on)
         _take_over(run, compared)
-        _enter(run, Phase.MENDING)
+        bookkeeping.enter(run, Phase.MENDING)
     if (why := mending.too_many(run)) is not None:
-        save(run)
-        _end(run, State.TRIPPED, why)
+        bookkeeping.save(run)
+        bookkeeping.end(run, State.TRIPPED, why)
         return
     try:
         run.calls += mending.mend_all(run, go_on)
     finally:
-        save(run)
-    _end(run, State.DONE, _summary(run))
+        bookkeeping.save(run)
+    bookkeeping.end(run, State.DONE, _summary(run))
 
 
 def _full(run: Run, go_on: Any) -> Compared:
     run.calls += listing.look_for_unseen(run, go_on)
     go_on()
     _catch_up(run, go_on)
-    _enter(run, Phase.COMPARING)
+    bookkeeping.enter(run, Phase.COMPARING)
     return compare_all(run, go_on)
 
 
 def _incremental(run: Run, go_on: Any) -> Compared:
     customers = _catch_up(run, go_on)
-    _enter(run, Phase.COMPARING)
+    bookkeeping.enter(run, Phase.COMPARING)
     keys = set(
         Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True)
     ) | set(
@@ -281,7 +276,7 @@ def _one(run: Run, go_on: Any) -> Compared:
     if organization.stripe_customer_id:
         run.calls += listing.read_customer(run, organization.stripe_customer_id)
     go_on()
-    _enter(run, Phase.COMPARING)
+    bookkeeping.enter(run, Phase.COMPARING)
     return compare_some(run, [organization.pk])
 
 
@@ -295,7 +290,9 @@ def _catch_up(run: Run, go_on: Any) -> set[str]:
     run.objects_read += replayed.events
     run.watermark = replayed.watermark
     if replayed.missing:
-        _note(run, _("%(n)d events had never been received; they were taken in.") % {"n": replayed.missing})
+        bookkeeping.note(
+            run, _("%(n)d events had never been received; they were taken in.") % {"n": replayed.missing}
+        )
     for customer_id in sorted(replayed.customers):
         if is_behind(customer_id):
             go_on()
@@ -308,7 +305,9 @@ def _take_over(run: Run, compared: Compared) -> None:
     run.errors, run.differing = len(compared.broken), len(compared.recorded.differing)
     run.counts = dict(compared.recorded.counts)
     for key, why in list(compared.broken.items())[:20]:
-        _note(run, _("Organization %(key)d could not be compared: %(why)s") % {"key": key, "why": why})
+        bookkeeping.note(
+            run, _("Organization %(key)d could not be compared: %(why)s") % {"key": key, "why": why}
+        )
 
 
 def _summary(run: Run) -> str:
@@ -331,82 +330,7 @@ def _summary(run: Run) -> str:
     )
 
 
-# -- the row --------------------------------------------------------------------------------------------------
-
-_TOLD = (
-    "calls",
-    "objects_read",
-    "watermark",
-    "organizations",
-    "differing",
-    "left_alone",
-    "errors",
-    "counts",
-    "found",
-    "fixed",
-    "gone",
-)
-
-
-def save(run: Run) -> None:
-    """Write down what the run has come to."""
-    how = Discrepancy.Closed
-    ended = dict(
-        Discrepancy.objects.filter(closed_in=run).order_by().values_list("closed_how").annotate(n=Count("pk"))
-    )
-    run.found = Discrepancy.objects.filter(first_run=run).count()
-    run.fixed, run.gone = ended.get(how.FIXED, 0), ended.get(how.GONE, 0)
-    Run.objects.filter(pk=run.pk).update(**{name: getattr(run, name) for name in _TOLD})
-
-
-def _enter(run: Run, phase: Run.Phase) -> None:
-    run.phase = phase
-    Run.objects.filter(pk=run.pk).update(phase=phase)
-    save(run)
-
-
-def _end(run: Run, state: Run.State, message: str, **columns: Any) -> bool:
-    """End a run that is still running; whether it was."""
-    ended = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(
-        state=state, message=message, finished_at=Now(), lease_token=None, lease_until=None, **columns
-    )
-    run.refresh_from_db()
-    return bool(ended)
-
-
-def _note(run: Run, line: str) -> None:
-    """Add a line to the run's log."""
-    with transaction.atomic():
-        lines = Run.objects.select_for_update().values_list("log", flat=True).get(pk=run.pk)
-        lines.append({"at": timezone.now().isoformat(timespec="seconds"), "line": line})
-        Run.objects.filter(pk=run.pk).update(log=lines[-LOG_LINES:])
-
-
-def _take_lease(run: Run) -> bool:
-    token = uuid.uuid4()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE billing_reconciliationrun SET lease_token = %s, lease_until = now() + make_interval(secs => %s)
-            WHERE id = %s AND state = 'running' AND (lease_until IS NULL OR lease_until < now())
-            """,
-            [token, LEASE_SECONDS, run.pk],
-        )
-        run.lease_token = token
-        return bool(cursor.rowcount)
-
-
-def _renew(run: Run) -> None:
-    """Hold the run for another while. Raises _Stopped, and LeaseLost where somebody else carries it on."""
-    found = Run.objects.filter(pk=run.pk, lease_token=run.lease_token)
-    if not found.update(lease_until=Now() + datetime.timedelta(seconds=LEASE_SECONDS)):
-        if not listing.is_running(run):
-            raise _Stopped
-        raise LeaseLost
-
-
-def _let_go(run: Run) -> None:
-    Run.objects.filter(pk=run.pk, lease_token=run.lease_token).update(lease_token=None, lease_until=None)
+# -- how far it is -------------------------------------------------------------------------------------------
 
 
 def progress(run: Run) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Case, Count, Min, Q, Subquery, Sum, When
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -143,11 +144,13 @@ def checked_at(organization: Organization) -> datetime.datetime | None:
 
     What did not change since needs no comparing, so the last full run vouches for it too.
     """
-    row = OrganizationCheck.objects.filter(organization=organization).first()
-    if row is None:
-        return None
-    run = last_run(done=True)
-    return max(row.checked_at, run.started_at) if run and not row.is_stale else row.checked_at
+    last = ReconciliationRun.objects.filter(
+        kind=ReconciliationRun.Kind.FULL, state=ReconciliationRun.State.DONE
+    )
+    vouched = Case(When(is_stale=False, then=Subquery(last.values("started_at")[:1])))
+    # Of several, the latest; what is not there is left out.
+    rows = OrganizationCheck.objects.filter(organization=organization)
+    return rows.values_list(Greatest("checked_at", vouched), flat=True).first()
 
 
 def last_run(*, kind: str = ReconciliationRun.Kind.FULL, done: bool = False) -> ReconciliationRun | None:

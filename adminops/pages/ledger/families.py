@@ -47,6 +47,7 @@ FAMILIES: dict[str, Family] = {
     "payment_method.": Family(gettext_lazy("Payment methods"), ("payment_method.",)),
     "product.": Family(gettext_lazy("Products"), ("product.",)),
     "price.": Family(gettext_lazy("Prices"), ("price.",)),
+    "reconciliation.": Family(gettext_lazy("Reconciliation"), ("reconciliation.",)),
     OTHER: Family(gettext_lazy("Other")),
 }
 

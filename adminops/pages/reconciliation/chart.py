@@ -122,7 +122,7 @@ def _column(run: ReconciliationRun, still_open: int, most: int, index: int) -> C
             height = max(LEAST, count * (HEIGHT - LEAST * 2) // most)
             top -= height
             bars.append(Bar(tone, top, height))
-    if not bars:
+    if not bars and run.state != State.RUNNING:
         bars.append(Bar(badge.tone, HEIGHT - LEAST, LEAST))
     title = _("%(when)s: %(state)s, %(open)d open, %(fixed)d mended") % {
         "when": words.short_moment(run.started_at),

@@ -60,6 +60,11 @@ class Shown:
         return self.told.row
 
     @property
+    def said(self) -> str:
+        """The sentence as it follows the label: "34 → 30 at Stripe.", and not the name a second time."""
+        return self.told.sentence.removeprefix(f"{self.told.label} ")
+
+    @property
     def url(self) -> str:
         """The page of this difference."""
         return reverse("admin:billing_discrepancy_change", args=[self.row.pk])

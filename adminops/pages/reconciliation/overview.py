@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -111,6 +112,14 @@ class ReconciliationPage:
             _("took %(time)s") % {"time": words.duration(telling.seconds_of(run) or 0)},
             ngettext("%(n)s call", "%(n)s calls", run.calls) % {"n": intcomma(run.calls)},
         ]
+
+    @property
+    def age(self) -> str:
+        """How long ago that was, where it is worth saying."""
+        run = self.overview.run
+        if run is None or timezone.now() - run.started_at < timedelta(minutes=1):
+            return ""
+        return _("%(age)s ago") % {"age": words.ago(run.started_at)}
 
     @property
     def warning(self) -> str:
