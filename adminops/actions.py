@@ -203,13 +203,14 @@ def offered(user: Any, subject: Subject) -> list[Offer]:
 
 def offered_on_event(user: Any, event: SubscriptionEvent) -> list[Offer]:
     """What this person may do about an event: to itself, to the invoice it names, and to its organization."""
-    offers = offered(user, event)
-    organization = event.organization
-    if organization is None:
-        return offers
-    of_organization = {offer.action.name: offer for offer in offered(user, organization)}
+    with one_look():
+        offers = offered(user, event)
+        organization = event.organization
+        if organization is None:
+            return offers
+        of_organization = {offer.action.name: offer for offer in offered(user, organization)}
+        invoice = event.stripe_invoice_id or mirror.invoice_of_charge(event.stripe_charge_id or "")
     refund, resync = of_organization.get("refund_invoice"), of_organization.get("resync_organization")
-    invoice = event.stripe_invoice_id or mirror.invoice_of_charge(event.stripe_charge_id or "")
     if refund and invoice:
         offers.append(replace(refund, url=f"{refund.url}?{urlencode({'invoice': invoice})}"))
     if resync:

@@ -26,7 +26,7 @@ from adminops.pages.ledger.event import SEE_PAYLOADS, event_context
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.models import EventPayload, SubscriptionEvent
 from billing.money import format_money
-from billing.one_look import one_look
+from billing.one_look import one_look, read_once
 
 _LONGEST_NOTE = 120
 
@@ -173,9 +173,11 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         # The template shows every fact in its own words.
         return []
 
+    @read_once
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> SubscriptionEvent | None:
+        """Once for the page, which asks before Django does."""
         if not (object_id.isascii() and object_id.isdigit()):
             return None
         events = SubscriptionEvent.objects.select_related("organization", "actor", "payload")
@@ -188,12 +190,13 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        event = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if event is not None:
-            context = event_context(event, request.user)
-            context["offers"] = offered_on_event(request.user, event)
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+        with one_look():
+            event = self.get_object(request, object_id, None)
+            context: dict[str, Any] = {}
+            if event is not None:
+                context = event_context(event, request.user)
+                context["offers"] = offered_on_event(request.user, event)
+            response: HttpResponse = super().change_view(
+                request, object_id, form_url, {**context, **(extra_context or {})}
+            )
         return response
