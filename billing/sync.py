@@ -147,6 +147,12 @@ def _settle(lease: Lease, answers: Answers, events: list[int]) -> None:
     """Write what was read, if the lease still holds. Raises LeaseLost where it does not."""
     with transaction.atomic():
         row = _held(lease)
+        if is_ownerless(lease.customer_id):
+            # Only asked whose it is: the lease that guards it in the mirror is its customer's, who reads it anew.
+            _mark(row, lease, answers)
+            if not waiting.hand_over(lease.customer_id, answers, events):
+                tell_of_money_back(lease.customer_id, answers.read)
+            return
         otherwise = _write(lease, answers)
         mirror.forget(answers.missing)
         if PROJECTION in answers.read:
@@ -154,13 +160,9 @@ def _settle(lease: Lease, answers: Answers, events: list[int]) -> None:
         tell_of_money_back(lease.customer_id, answers.read)
         if EVERYTHING in answers.read:
             mirror.forget_detached(lease.customer_id, answers.read[EVERYTHING])
-        if is_ownerless(lease.customer_id):
-            _mark(row, lease, answers)
-            waiting.hand_over(lease.customer_id, answers, events)
-        else:
-            owner = _project_or_fail(lease, answers)
-            _mark(row, lease, answers)
-            waiting.close(row, answers, events, owner)
+        owner = _project_or_fail(lease, answers)
+        _mark(row, lease, answers)
+        waiting.close(row, answers, events, owner)
         for kind, stripe_id in sorted(otherwise):
             request_sync(catalogue_key(kind, stripe_id), [stripe_id])
 

@@ -91,8 +91,11 @@ def close_of_catalogue(row: CustomerSync, answers: Answers, ids: list[int]) -> N
     _put_off(row, answers, ids).update(state=State.DONE, **_closed())
 
 
-def hand_over(key: str, answers: Answers, ids: list[int]) -> None:
-    """Events of a charge or an invoice that we had never seen: now its customer is known, who takes them over."""
+def hand_over(key: str, answers: Answers, ids: list[int]) -> bool:
+    """Events of a charge or an invoice that we had never seen: now its customer is known, who takes them over.
+
+    Returns False where it turned out that it is nobody's.
+    """
     events = SubscriptionEvent.objects.filter(id__in=ids)
     found = next((each for objects in answers.read.values() for each in objects if each["id"] == key), None)
     if found is None:
@@ -104,12 +107,15 @@ def hand_over(key: str, answers: Answers, ids: list[int]) -> None:
             _ignore(events, _("Stripe knows no such invoice."))
         else:
             _ignore(events, _("Stripe knows no such charge."))
-        return
+        return True
     if not found.get("customer"):
         _ignore(events, _("This belongs to no customer."))
-        return
+        return False
     organization = Organization.objects.filter(stripe_customer_id=found["customer"]).first()
-    objects = {key, *(id_ for ids in events.values_list("objects_to_read", flat=True) for id_ in ids or ())}
+    objects = {
+        *answers.read,
+        *(id_ for ids in events.values_list("objects_to_read", flat=True) for id_ in ids or ()),
+    }
     request_sync(found["customer"], objects)
     events.update(
         state=State.PENDING,
@@ -117,6 +123,7 @@ def hand_over(key: str, answers: Answers, ids: list[int]) -> None:
         organization=organization,
         organization_label=organization.name if organization else None,
     )
+    return True
 
 
 def _put_off(row: CustomerSync, answers: Answers, ids: list[int]) -> QuerySet[SubscriptionEvent]:

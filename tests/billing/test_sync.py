@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing import inbox, mirror
+from billing import inbox, mirror, sync, waiting
 from billing.inbox import request_sync
 from billing.models import CustomerSync, SubscriptionEvent
 from billing.sync import sync_customer
@@ -303,6 +303,29 @@ def test_a_refund_of_a_charge_we_never_saw_finds_its_organization(sandbox: Sandb
     event.refresh_from_db()
     assert (event.organization, event.state) == (organization, "done")
     assert [row["amount"] for row in mirror.refunds_of(world.customer)] == [500]
+
+
+def test_an_older_answer_about_what_nobody_knew_is_not_written_over_a_newer_one(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_customer(sandbox)
+    make_organization(world)
+    draft = str(sandbox.client.v1.invoices.create({"customer": world.customer, "description": "old"}).id)
+    fetch = sync._read
+
+    def read_while_it_changes(lease: inbox.Lease) -> waiting.Answers:
+        answers = fetch(lease)
+        if lease.customer_id == draft:
+            sandbox.client.v1.invoices.update(draft, {"description": "new"})
+            request_sync(world.customer, [draft])
+            assert sync_customer(world.customer)
+        return answers
+
+    monkeypatch.setattr(sync, "_read", read_while_it_changes)
+    request_sync(draft, [draft])
+    assert sync_customer(draft)
+
+    assert (mirror.invoice_of(world.customer, draft) or {})["description"] == "new"
 
 
 def test_an_event_is_done_only_when_all_it_calls_for_was_read(sandbox: Sandbox) -> None:
