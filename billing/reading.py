@@ -6,6 +6,7 @@ The one writer (billing/sync.py) reads this way while it holds the lease, and so
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from billing import mirror, stripe_api
 from billing.stripe_api import StripeObject
@@ -40,7 +41,7 @@ def read_object(
 def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_comes) -> list[StripeObject]:
     """All that the mirror keeps of one customer, parents first. Raises ObjectMissing and StripeError."""
 
-    def listed(path: str, **params: str) -> list[StripeObject]:
+    def listed(path: str, **params: Any) -> list[StripeObject]:
         rows: list[StripeObject] = []
         before_each_call()
         for page in stripe_api.list_pages(path, params):
@@ -66,13 +67,12 @@ def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_
     found += [retrieved(each["id"]) if _lacks_tiers(each) else each for each in subscriptions]
     found += [sold(product) for product in sorted(mirror.products_named_in(subscriptions))]
     found += listed("/v1/payment_intents", customer=customer_id)
-    charges = listed("/v1/charges", customer=customer_id)
-    found += charges
-    # A charge whose every refund failed says that nothing was refunded.
-    known = mirror.charges_with_refunds(customer_id)
+    # Told along with each charge: one whose only refund failed says of itself that nothing went back.
+    charges = listed("/v1/charges", customer=customer_id, expand=["data.refunds"])
     for charge in charges:
-        if charge.get("amount_refunded") or charge["id"] in known:
-            found += listed("/v1/refunds", charge=charge["id"])
+        refunds = charge.pop("refunds")
+        found.append(charge)
+        found += listed("/v1/refunds", charge=charge["id"]) if refunds["has_more"] else refunds["data"]
         if charge.get("disputed"):
             found += listed("/v1/disputes", charge=charge["id"])
     return found + listed("/v1/invoices", customer=customer_id)

@@ -154,11 +154,6 @@ def _by_charge(model: type[Refund | Dispute], charge_ids: Iterable[str]) -> dict
     return found
 
 
-def charges_with_refunds(customer_id: str) -> set[str]:
-    """Ids of a customer's charges of which the mirror knows a refund, failed ones too."""
-    return set(Refund.objects.filter(charge__customer_id=customer_id).values_list("charge_id", flat=True))
-
-
 def disputes_to_answer() -> tuple[int, datetime.datetime | None]:
     """How many disputes of everybody wait for our answer, and by when the first of them."""
     waiting = with_columns(Dispute).filter(bo_status__in=TO_ANSWER)

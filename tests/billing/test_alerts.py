@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from billing import tasks
+from billing import mirror, tasks
 from billing.alerts import KINDS, raise_alert
 from billing.models import Alert
 from billing.operations import settlement
@@ -19,7 +19,7 @@ from billing.operations.sweeper import settle_pending
 from billing.sync import request_sync, sync_customer
 from tests.adminops.pages import Page
 from tests.conftest import Sandbox
-from tests.factories import AlertFactory, OrganizationFactory, StaffFactory
+from tests.factories import AlertFactory, OrganizationFactory, StaffFactory, UnbilledOrganizationFactory
 from tests.operating import grow_older, make_due, show
 from tests.stripe_world import make_customer, make_organization
 
@@ -69,6 +69,32 @@ def test_a_refund_that_fails_later_calls_a_person(sandbox: Sandbox) -> None:
     alert = Alert.objects.get()
     assert (alert.kind, alert.severity, alert.organization) == ("refund_failed", "today", organization)
     assert "$5.00" in alert.message
+
+
+def test_a_refund_that_failed_before_its_customer_was_ever_read_calls_a_person(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox, card="pm_card_refundFail")
+    charge = sandbox.client.v1.charges.list({"customer": world.customer}).data[0]
+    sandbox.client.v1.refunds.create({"charge": charge.id, "amount": 500})
+    sandbox.control("POST", "clock", {"advance": 2 * 86_400})
+
+    organization = make_organization(world)
+
+    assert Alert.objects.get().organization == organization
+    assert [each["status"] for each in mirror.refunds_of(world.customer)] == ["failed"]
+
+
+def test_a_failed_refund_of_a_charge_we_never_saw_names_its_organization(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox, card="pm_card_refundFail")
+    charge = sandbox.client.v1.charges.list({"customer": world.customer}).data[0]
+    refund = sandbox.client.v1.refunds.create({"charge": charge.id, "amount": 500})
+    sandbox.control("POST", "clock", {"advance": 2 * 86_400})
+    organization = UnbilledOrganizationFactory(stripe_customer_id=world.customer)
+
+    request_sync(charge.id, [refund.id, charge.id])
+    sync_customer(charge.id)
+    sync_customer(world.customer)
+
+    assert Alert.objects.get().organization == organization
 
 
 def test_an_operation_whose_end_nobody_can_find_out_calls_a_person(
