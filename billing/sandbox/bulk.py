@@ -45,14 +45,16 @@ def actions(sandbox: Sandbox) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     kept: dict[str, bytes] = {}
 
     async def load_customers(body: Any) -> Any:
-        copies, like = body["customers"], body.get("like")
+        copies, like, spread = body["customers"], body.get("like"), body.get("spread", 0)
         if type(copies) is not int or not 0 < copies <= MOST:
             raise ValueError(f"customers is a whole number from 1 to {MOST}")
+        if type(spread) is not int or spread < 0:
+            raise ValueError("spread is a whole number of seconds")
         if like is None:
             with sandbox.world.transaction():
                 like = model_customer(sandbox.world)["id"]
         began = time.monotonic()
-        for _ in load(sandbox.world, like, copies):
+        for _ in load(sandbox.world, like, copies, spread):
             await asyncio.sleep(0)
         return {
             "like": like,

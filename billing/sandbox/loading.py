@@ -26,14 +26,17 @@ MOST = 1_000_000
 Plan = Callable[[dict[str, str]], Any]
 
 
-def load(world: World, like: str, copies: int) -> Iterator[int]:
-    """Copy a customer `copies` times, a slice at a step; yields how many there are so far."""
+def load(world: World, like: str, copies: int, spread: int = 0) -> Iterator[int]:
+    """Copy a customer `copies` times, a slice at a step; yields how many there are so far.
+
+    They are made one after the other over the `spread` seconds that follow the first one's making.
+    """
     model = Model(world, like)
     collecting = gc.isenabled()
     gc.disable()  # nothing of all this is garbage
     try:
         for number in range(1, copies + 1):
-            model.copy(number)
+            model.copy(number, later=spread * number // copies)
             if number % SLICE == 0:
                 yield number
     finally:
@@ -70,8 +73,8 @@ class Model:
         self.jobs = [job for job in world.agenda.get("", []) if job[3] in self.kinds]
         self.email, self.name = customer.get("email"), customer.get("name")
 
-    def copy(self, number: int) -> None:
-        """One more."""
+    def copy(self, number: int, later: int = 0) -> None:
+        """One more, made so many seconds after the one it is like."""
         world = self.world
         ids = {id: world.new_id(kind) for id, kind in self.kinds.items()}
         ids[self.prefix] = world.secret(8).upper()
@@ -79,6 +82,8 @@ class Model:
             ids[token] = world.secret(len(token))
         for table, plan in self.plans:
             made = plan(ids) if plan else {}
+            if later and "created" in made:
+                made["created"] += later
             if made.get("object") == "customer":
                 if self.email:
                     made["email"] = f"{number}.{self.email}"

@@ -54,7 +54,14 @@ def test_without_a_model_one_is_made(sandbox, api):
 
 
 @pytest.mark.parametrize(
-    "body", [{"customers": 0}, {"customers": "many"}, {"customers": 1, "like": "cus_nobody"}, {}]
+    "body",
+    [
+        {"customers": 0},
+        {"customers": "many"},
+        {"customers": 1, "like": "cus_nobody"},
+        {"customers": 1, "spread": -1},
+        {},
+    ],
 )
 def test_loading_refuses_what_it_cannot_do(sandbox, body):
     assert sandbox.control.post("/load", json=body).status_code == 400
@@ -84,3 +91,12 @@ def test_a_snapshot_of_sixty_organizations_takes_less_than_a_second_each_way(san
     assert sandbox.tell("/snapshot")["seconds"] < 1
     assert sandbox.tell("/restore")["seconds"] < 1
     assert len(list(api.subscriptions.list({"limit": 100}).auto_paging_iter())) == 60
+
+
+def test_copies_are_made_over_the_time_that_is_asked_for(sandbox, api, shop):
+    model = shop.subscription()
+    sandbox.tell("/load", customers=4, like=model.customer, spread=1_000)
+    made = [each.created - model.created for each in api.subscriptions.list().data]
+    assert made == [1_000, 750, 500, 250, 0]
+    since = {"created": {"gte": model.created + 500, "lt": model.created + 1_000}}
+    assert len(api.subscriptions.list(since).data) == 2
