@@ -106,10 +106,13 @@ class Home:
         return figures_of_all()
 
     def _customers(self) -> Iterator[Row]:
-        if not self._sees("organizations.view_organization") or self._figures is None:
+        if not self._sees("organizations.view_organization"):
+            return
+        listing = reverse("admin:organizations_organization_changelist")
+        if self._figures is None:
+            yield Row(_("Organizations"), _("being counted"), listing, below=_("Here within minutes."))
             return
         figures = self._figures[0]
-        listing = reverse("admin:organizations_organization_changelist")
         overdue = " · ".join(
             format_money(each.overdue, each.currency) for each in figures.money if each.overdue
         )
@@ -129,8 +132,7 @@ class Home:
         if self._sees("organizations.view_organization") and self._figures is not None:
             differing = self._figures[0].differing
             yield _alarming(_("With differences to settle"), differing, f"{organizations}?drift=yes", AMBER)
-        if self._sees("billing.view_subscriptionevent"):
-            events = reverse("admin:billing_subscriptionevent_changelist")
+        if self._sees("billing.view_customersync"):
             waiting = CustomerSync.objects.filter(wanted__gt=F("done")).aggregate(
                 count=Count("pk"), oldest=Min("queued_at")
             )
@@ -138,7 +140,7 @@ class Home:
             yield Row(
                 _("Customers to be read from Stripe"),
                 _number(waiting["count"]),
-                f"{events}?state=pending&source__exact=stripe",
+                reverse("admin:billing_customersync_changelist"),
                 below=below,
             )
 

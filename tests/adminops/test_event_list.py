@@ -55,7 +55,9 @@ def ids(client: Client, **query: str) -> list[int]:
 def test_events_are_found_by_what_names_their_organization(support: Client) -> None:
     organization = OrganizationFactory(name="Northwind Labs", slug="northwind", stripe_customer_id="cus_nw")
     event = SubscriptionEventFactory(organization=organization)
-    SubscriptionEventFactory(organization=OrganizationFactory(name="Contoso", slug="contoso", billing_email="a@b.example"))
+    SubscriptionEventFactory(
+        organization=OrganizationFactory(name="Contoso", slug="contoso", billing_email="a@b.example")
+    )
     for typed in (str(organization.pk), "northwind", "Northwind L", "cus_nw", " cus_nw "):
         assert ids(support, organization=typed) == [event.pk], typed
     assert ids(support, organization__id__exact=str(organization.pk)) == [event.pk]

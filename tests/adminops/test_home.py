@@ -9,9 +9,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from adminops.pages.home import Home
 from billing import figures, mirror
+from billing.models import CustomerSync
 from tests.adminops.pages import Page
 from tests.factories import (
+    AdministratorFactory,
     AlertFactory,
     HoldFactory,
     OrganizationFactory,
@@ -69,6 +72,31 @@ def test_home_counts_what_wants_somebody_and_leads_there(administrator: Client) 
         assert administrator.get(link).status_code == 200
 
 
+def test_what_home_counts_is_exactly_what_its_links_list(administrator: Client) -> None:
+    waiting = OrganizationFactory(name="Northwind Labs", stripe_customer_id="cus_waiting")
+    now = {"queued_at": timezone.now(), "next_attempt_at": timezone.now()}
+    CustomerSync.objects.create(
+        pk=waiting.stripe_customer_id, wanted=2, done=1, last_error="in_1: gone", **now
+    )
+    CustomerSync.objects.create(pk="cus_read", wanted=2, done=2)
+    SubscriptionEventFactory(state="pending", stripe_customer_id=waiting.stripe_customer_id)
+    SubscriptionEventFactory(state="failed", organization=None)
+    SubscriptionEventFactory(state="parked")
+    StaffEventFactory(state="pending")
+    counted = {row.label: row for column in Home(AdministratorFactory()).columns for row in column.rows}
+    for label, number in (
+        ("Customers to be read from Stripe", 1),
+        ("Failed, or waiting for a person", 2),
+        ("Operations in progress or unknown", 1),
+    ):
+        assert counted[label].value == str(number)
+        assert len(administrator.get(counted[label].url).context["cl"].result_list) == number
+    text = Page(administrator.get("/admin/billing/customersync/")).text
+    assert "cus_waiting Northwind Labs" in text
+    assert "in_1: gone" in text
+    assert "cus_read" not in text
+
+
 def test_home_tells_what_colleagues_did_last(administrator: Client) -> None:
     StaffEventFactory(message=f"Seats changed from 8 to 12. {NASTY}", organization__name=NASTY)
     page = Page(administrator.get(HOME))
@@ -110,7 +138,9 @@ def test_of_very_many_organizations_home_shows_stored_figures_and_their_age(
 ) -> None:
     monkeypatch.setattr(figures, "MOST_ADDED_UP", 2)
     OrganizationFactory.create_batch(4)
-    assert "Past due" not in Page(administrator.get(HOME)).text
+    text = Page(administrator.get(HOME)).text
+    assert "Organizations Here within minutes. being counted" in text
+    assert "Past due" not in text
     figures.store_figures()
     text = Page(administrator.get(HOME)).text
     assert "Organizations 4" in text

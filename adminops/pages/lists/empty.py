@@ -22,6 +22,9 @@ _COMES: dict[str, Promise] = {
     "billing.alert": gettext_lazy(
         "No alerts. What a person must look at, such as a failed refund, appears here."
     ),
+    "billing.customersync": gettext_lazy(
+        "Everything is read. A customer appears here from the moment Stripe tells of a change until it was read."
+    ),
     "billing.bulkjob": gettext_lazy(
         "No bulk jobs yet. Tick several rows in a list and choose what to do with them."
     ),
