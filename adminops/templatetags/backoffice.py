@@ -65,9 +65,11 @@ def stripe_badge(item: dict[str, Any]) -> badges.Badge | str:
 
 
 @register.filter
-def at_stripe(stripe_id: str) -> str:
-    """The page of an object in Stripe's dashboard."""
-    return dashboard_url(stripe_id)
+def at_stripe(item: dict[str, Any] | str, livemode: bool | None = None) -> str:
+    """The page of an object in Stripe's dashboard: as Stripe sent it, or by its id and mode."""
+    if isinstance(item, str):
+        return dashboard_url(item, livemode)
+    return dashboard_url(item["id"], item.get("livemode"))
 
 
 @register.simple_tag

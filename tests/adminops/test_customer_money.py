@@ -17,7 +17,7 @@ from organizations.models import Organization
 from tests.adminops.pages import Page
 from tests.billing.test_refund import in_the_last_moment, pay_back_in_the_dashboard
 from tests.conftest import Sandbox
-from tests.factories import AdministratorFactory, OrganizationFactory, StaffFactory
+from tests.factories import AdministratorFactory, OrganizationFactory, StaffFactory, SubscriptionEventFactory
 from tests.operating import show
 from tests.stripe_world import World, make_customer, make_organization, read
 
@@ -76,6 +76,24 @@ def test_the_page_asks_stripe_nothing_and_costs_few_queries(
         assert client.get(home(organization)).status_code == 200
     assert sandbox.control("GET", "log")["calls"] == []
     assert len(captured) <= 12
+
+
+@pytest.mark.parametrize("livemode", [True, False])
+def test_links_to_stripe_follow_the_mode_of_what_they_lead_to(client: Client, livemode: bool) -> None:
+    organization = OrganizationFactory()
+    common = {"livemode": livemode, "created": 1_790_000_000, "currency": "usd"}
+    owned = {"customer": organization.stripe_customer_id, "amount": 100, "status": "succeeded", **common}
+    mirror.upsert([{"id": organization.stripe_customer_id, "object": "customer", **common}])
+    mirror.upsert([{"id": "ch_1", "object": "charge", "amount_captured": 100, **owned}])
+    event = SubscriptionEventFactory(organization=organization, livemode=livemode, stripe_charge_id="ch_1")
+    pages = [home(organization), reverse("admin:billing_subscriptionevent_change", args=[event.pk])]
+    links = {
+        link for page in pages for link in Page(client.get(page)).links if "dashboard.stripe.com" in link
+    }
+    mode = "" if livemode else "test/"
+    assert f"https://dashboard.stripe.com/{mode}customers/{organization.stripe_customer_id}" in links
+    assert f"https://dashboard.stripe.com/{mode}payments/ch_1" in links
+    assert all(("/test/" in link) is not livemode for link in links)
 
 
 # -- header and subscription ------------------------------------------------------------------------------

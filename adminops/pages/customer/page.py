@@ -147,9 +147,14 @@ class CustomerPage:
         return self.mirrored.customer
 
     @property
+    def livemode(self) -> bool | None:
+        """Whether money is moved for the customer; None where the mirror does not know it."""
+        return self.stripe_customer.get("livemode")
+
+    @property
     def is_test(self) -> bool:
         """Whether Stripe keeps the customer in test mode, where no money is moved."""
-        return self.stripe_customer.get("livemode") is False
+        return self.livemode is False
 
     @cached_property
     def subscription(self) -> SubscriptionCard:
@@ -243,6 +248,11 @@ class CustomerPage:
     def events_url(self) -> str:
         listing = reverse("admin:billing_subscriptionevent_changelist")
         return f"{listing}?organization__id__exact={self.organization.pk}"
+
+    @property
+    def compared_at(self) -> datetime | None:
+        """When this customer was last compared with Stripe; it was read along with the organization."""
+        return getattr(self.organization, "compared_at", None)
 
     @cached_property
     def differences(self) -> list[Told]:

@@ -118,7 +118,8 @@ def _disputes(page: CustomerPage) -> list[Trouble]:
         }
         if due:
             text += " " + _("Answer by %(date)s, or it is lost.") % {"date": words.short_date(due)}
-        found.append(Trouble(text, RED, _("Answer at Stripe"), dashboard_url(dispute["id"]), elsewhere=True))
+        at_stripe = dashboard_url(dispute["id"], dispute.get("livemode"))
+        found.append(Trouble(text, RED, _("Answer at Stripe"), at_stripe, elsewhere=True))
     return found
 
 
@@ -200,18 +201,22 @@ def _differences(page: CustomerPage) -> list[Trouble]:
     found = page.differences
     resync = next((o for o in page.actions if o.action.name == "resync_organization" and not o.refusal), None)
     troubles = []
+    sees = page.user.has_perm("billing.view_discrepancy")
     for told in found[:_DIFFERENCES_TOLD]:
-        act = resync if told.can_be_mended else None
+        act, url = (str(resync.action.label), resync.url) if resync and told.can_be_mended else ("", "")
+        if sees:
+            act, url = _("Settle it"), reverse("admin:billing_discrepancy_change", args=[told.row.pk])
         troubles.append(
             Trouble(
                 _("Found when compared with Stripe on %(date)s: %(what)s")
                 % {"date": words.short_date(told.row.first_seen_at), "what": told.sentence},
                 AMBER,
-                str(act.action.label) if act else "",
-                act.url if act else "",
+                act,
+                url,
             )
         )
     if more := len(found) - len(troubles):
+        listing = f"{reverse('admin:billing_discrepancy_changelist')}?state=open&organization={page.organization.pk}"
         troubles.append(
             Trouble(
                 ngettext(
@@ -219,7 +224,10 @@ def _differences(page: CustomerPage) -> list[Trouble]:
                     "%(n)d further differences from Stripe were found.",
                     more,
                 )
-                % {"n": more}
+                % {"n": more},
+                AMBER,
+                _("See all") if sees else "",
+                listing if sees else "",
             )
         )
     return troubles
