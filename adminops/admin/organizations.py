@@ -47,6 +47,7 @@ from billing.finding import Found, find, is_an_id
 from billing.models import Discrepancy
 from billing.money import format_money
 from billing.one_look import one_look, read_once
+from billing.reconciliation.telling import checked_at
 from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, find_users, ranked
@@ -140,7 +141,10 @@ class OrganizationAdmin(BackOfficeAdmin):
     # -- the list ---------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        return Organization.objects.order_by("name", "pk")
+        rows = Organization.objects.order_by("name", "pk")
+        # The page of one says when it was compared with Stripe; the list need not look for each.
+        is_of_one = request.resolver_match is not None and "object_id" in request.resolver_match.kwargs
+        return rows.annotate(compared_at=checked_at()) if is_of_one else rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CustomerChangeList

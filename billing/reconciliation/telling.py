@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, Count, Min, Q, Subquery, Sum, When
+from django.db.models import Case, Count, Min, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -139,8 +139,8 @@ def open_of(organization: Organization) -> list[Told]:
     return [told(row) for row in Discrepancy.objects.open().filter(organization=organization)]
 
 
-def checked_at(organization: Organization) -> datetime.datetime | None:
-    """When an organization was last compared; None if never.
+def checked_at() -> Subquery:
+    """When an organization was last compared, to annotate organizations with; NULL if never.
 
     What did not change since needs no comparing, so the last full run vouches for it too.
     """
@@ -148,9 +148,9 @@ def checked_at(organization: Organization) -> datetime.datetime | None:
         kind=ReconciliationRun.Kind.FULL, state=ReconciliationRun.State.DONE
     )
     vouched = Case(When(is_stale=False, then=Subquery(last.values("started_at")[:1])))
-    # Of several, the latest; what is not there is left out.
-    rows = OrganizationCheck.objects.filter(organization=organization)
-    return rows.values_list(Greatest("checked_at", vouched), flat=True).first()
+    # Of both the later; one that is NULL is left out.
+    rows = OrganizationCheck.objects.filter(organization=OuterRef("pk"))
+    return Subquery(rows.values_list(Greatest("checked_at", vouched)))
 
 
 def last_run(*, kind: str = ReconciliationRun.Kind.FULL, done: bool = False) -> ReconciliationRun | None:
