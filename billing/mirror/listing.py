@@ -42,13 +42,19 @@ EXPANDED: dict[str, tuple[str, ...]] = {
 COUNTED = 20_000
 
 
-def mirrored_count(path: str) -> int:
-    """How many objects of a list the mirror has; about so many where they are many."""
-    model = LISTED[path]
+def mirrored_counts() -> dict[str, int]:
+    """How many objects of each list the mirror has; about so many where they are many. Two queries."""
+    tables = {path: model._meta.db_table for path, model in LISTED.items()}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [model._meta.db_table])
-        guess = int(cursor.fetchone()[0])
-    return guess if guess > COUNTED else int(model.objects.count())
+        guesses = ", ".join("(SELECT reltuples FROM pg_class WHERE oid = %s::regclass)" for _table in tables)
+        cursor.execute(f"SELECT {guesses}", list(tables.values()))
+        counts = dict(zip(tables, map(int, cursor.fetchone()), strict=True))
+        few = [path for path, guess in counts.items() if guess <= COUNTED]
+        if few:
+            counted = ", ".join(f"(SELECT count(*) FROM {tables[path]})" for path in few)  # noqa: S608
+            cursor.execute(f"SELECT {counted}")
+            counts |= zip(few, cursor.fetchone(), strict=True)
+    return counts
 
 
 def boundaries(path: str, size: int) -> list[int]:

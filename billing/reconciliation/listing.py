@@ -71,8 +71,8 @@ def plan_slices(run: ReconciliationRun) -> None:
 
 def expected_calls() -> int:
     """How many calls reading all lists will take, as far as the mirror tells."""
-    pages = [(mirrored.mirrored_count(path), path) for path in mirrored.LISTED]
-    return sum(-(-count // 100) + count // SLICE_OBJECTS + 1 for count, _path in pages)
+    counts = mirrored.mirrored_counts().values()
+    return sum(-(-count // 100) + count // SLICE_OBJECTS + 1 for count in counts)
 
 
 def claim_slice(run: ReconciliationRun) -> ReconciliationSlice | None:

@@ -336,7 +336,7 @@ def _summary(run: Run) -> str:
 def progress(run: Run) -> tuple[int, int]:
     """How many objects were read, and about how many there are: what the mirror has, at least what was read."""
     read = run.slices.aggregate(n=Sum("objects_read"))["n"] or 0
-    return read, max(read, sum(mirrored.mirrored_count(path) for path in mirrored.LISTED))
+    return read, max(read, sum(mirrored.mirrored_counts().values()))
 
 
 def calls_so_far(run: Run) -> int:
