@@ -27,7 +27,11 @@ CSV, XLSX = "csv", "xlsx"
 def file_response(
     kind: str, name: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]
 ) -> HttpResponseBase:
-    """A download of `rows` under `header`, as CSV (streamed) or XLSX (made in a temporary file)."""
+    """A download of `rows` under `header`, as CSV (streamed) or XLSX (made whole in a temporary file, row by row).
+
+    Neither holds more in memory for many rows than for few; a workbook's first byte waits for its last row, because a
+    ZIP archive is read from its end.
+    """
     if kind == XLSX:
         # Closed, and with that deleted, by the response.
         return FileResponse(_workbook(header, rows), as_attachment=True, filename=f"{name}.xlsx")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from adminops.reports import REPORTS
+from adminops.reports.files import file_response
 from billing.models import SubscriptionEvent
 from tests.adminops.pages import Page
 from tests.factories import HoldFactory, MembershipFactory, OrganizationFactory
@@ -122,6 +124,23 @@ def test_a_file_of_many_costs_the_queries_of_a_file_of_few(finance: Client) -> N
     few = cost()
     HoldFactory.create_batch(30)
     assert cost() == few
+
+
+def test_a_workbook_of_many_rows_takes_no_more_memory_than_one_of_few() -> None:
+    def peak(rows: int) -> int:
+        tracemalloc.start()
+        response: Any = file_response("xlsx", "many", ["A", "B"], ([f"text {n}", n] for n in range(rows)))
+        response.close()
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(10)
+    assert peak(20_000) < peak(2_000) + 500_000
+
+
+def test_the_page_says_how_long_a_workbook_takes(finance: Client) -> None:
+    assert "made whole before it comes, about a minute for 100,000 rows" in Page(finance.get(EXPORT)).text
 
 
 def test_the_list_of_a_plan_is_taken_away_as_that_of_the_plan(finance: Client) -> None:
