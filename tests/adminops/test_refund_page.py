@@ -17,7 +17,7 @@ from billing.sync import sync_customer
 from organizations.models import Organization
 from tests.adminops.pages import Page, Response
 from tests.conftest import Sandbox
-from tests.factories import GroupFactory, StaffFactory
+from tests.factories import AdministratorFactory, GroupFactory, StaffFactory
 from tests.operating import make_due
 from tests.stripe_world import World, charges_at_stripe, make_customer, make_organization, make_price, read
 
@@ -302,9 +302,9 @@ def test_a_refund_that_fails_later_stands_in_red_until_it_is_made_up_for(
 ) -> None:
     invoice = invoice_of(sandbox, world).id
 
-    def give_back(**more: str) -> Response:
-        token = token_in(post(colleague, organization, invoice, amount="29", **more))
-        return post(colleague, organization, invoice, amount="29", step="apply", token=token, **more)
+    def give_back(amount: str = "29", **more: str) -> Response:
+        token = token_in(post(colleague, organization, invoice, amount=amount, **more))
+        return post(colleague, organization, invoice, amount=amount, step="apply", token=token, **more)
 
     assert give_back().status_code == 302
     made = SubscriptionEvent.objects.get(source="staff").stripe_refund_id
@@ -329,8 +329,23 @@ def test_a_refund_that_fails_later_stands_in_red_until_it_is_made_up_for(
     read(world)
     assert "the card was lost or stolen" in Page(colleague.get(home(organization))).text
 
-    assert give_back(destination="balance").status_code == 302
-    assert "the card was lost or stolen" not in Page(colleague.get(home(organization))).text
+    # What the colleague did says so too, for good, and leads to the refund.
+    administrator = Client()
+    administrator.force_login(AdministratorFactory())
+    page = administrator.get(home(organization))
+    (line,) = [
+        line for line in page.context["timeline"].lines if line.event.stripe_refund_id == made and line.who
+    ]
+    assert line.undone == "failed later: the card was lost or stolen"
+    assert line.undone_url == f"/admin/djstripe/refund/?q={made}"
+    assert line.undone_url in Page(page).links
+
+    # Less than failed, given back another way, is not enough.
+    assert give_back(amount="28.99", destination="balance").status_code == 302
+    assert "The money is back in your Stripe balance" in Page(colleague.get(home(organization))).text
+    assert give_back(amount="0.01", destination="balance").status_code == 302
+    assert "The money is back in your Stripe balance" not in Page(colleague.get(home(organization))).text
+    assert "failed later: the card was lost or stolen" in Page(administrator.get(home(organization))).text
 
 
 def test_without_the_permission_there_is_no_link(

@@ -25,9 +25,12 @@ from adminops.pages.ledger import event_words
 from adminops.pages.ledger.answers import answer_in_words
 from adminops.pages.ledger.families import FAMILIES, of_family
 from adminops.pages.ledger.folding import Fold, fold, happened, paying
+from billing import mirror
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Told
+from billing.operations.failed_refunds import REFUNDS_READ, failure_in_words
+from billing.operations.refund_account import GONE_WRONG
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -72,6 +75,10 @@ class Line:
     url: str
     beneath: tuple[Line, ...] = ()
     """Rows that tell of the same thing."""
+    undone: str = ""
+    """That it came to nothing later, and why: "failed later: the card was lost or stolen"."""
+    undone_url: str = ""
+    """Where that is told; empty for whoever may not see it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Timeline:
         colleagues: Callable[[], Iterable[User]],
     ) -> None:
         self._organization = organization
+        self._user = user
         self._query = query
         self._invoices = invoices
         self._colleagues = colleagues
@@ -239,12 +247,15 @@ class Timeline:
             needs_a_look=line.needs_a_look or is_troubled,
             url=line.url,
             beneath=beneath,
+            undone=line.undone,
+            undone_url=line.undone_url,
         )
 
     def _line_of(self, event: SubscriptionEvent) -> Line:
         told, by = retold(event), event_words.by_whom(event)
         is_act = event.source == Source.STAFF and event.type in OPERATIONS
         answer = answer_in_words(event, self._steps.get(event.pk, ())) if is_act else ""
+        undone, undone_url = self._undone(event) if is_act else ("", "")
         return Line(
             event=event,
             when=happened(event),
@@ -256,7 +267,30 @@ class Timeline:
             badge=event_badge(event),
             needs_a_look=event.state not in _QUIET,
             url=reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
+            undone=undone,
+            undone_url=undone_url,
         )
+
+    @cached_property
+    def _refunds_gone_wrong(self) -> dict[str, StripeObject]:
+        """By their ids; those that the customer page reads anyway."""
+        customer_id = self._organization.stripe_customer_id
+        refunds = mirror.refunds_of(customer_id, limit=REFUNDS_READ) if customer_id else []
+        return {refund["id"]: refund for refund in refunds if refund.get("status") in GONE_WRONG}
+
+    def _undone(self, event: SubscriptionEvent) -> tuple[str, str]:
+        """That a refund of staff's came back after it was made, and where that is told."""
+        if not event.stripe_refund_id or event.state != SubscriptionEvent.State.DONE:
+            return "", ""
+        refund = self._refunds_gone_wrong.get(event.stripe_refund_id)
+        if refund is None:
+            return "", ""
+        said = _("canceled later")
+        if refund["status"] == "failed":
+            said = _("failed later: %(why)s") % {"why": failure_in_words(refund.get("failure_reason"))}
+        if not self._user.has_perm("djstripe.view_refund"):
+            return said, ""
+        return said, f"{reverse('admin:djstripe_refund_changelist')}?{urlencode({'q': refund['id']})}"
 
 
 def _step(event: SubscriptionEvent, call: dict[str, Any]) -> OperationStep:
