@@ -181,10 +181,11 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
 
     @display(description=gettext_lazy("What differs"))
     def what(self, obj: Discrepancy) -> str:
+        each = shown(obj)
         return format_html(
-            '<span class="bo-name">{}</span><span class="bo-below bo-whole">{}</span>',
-            CHECKS[obj.type].label,
-            telling.sentence(obj),
+            '<span class="bo-name">{}</span><span class="bo-remark-cell">{}</span>',
+            each.told.label,
+            each.said,
         )
 
     @display(description=gettext_lazy("Organization"))

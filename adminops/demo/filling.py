@@ -23,7 +23,7 @@ from adminops.demo.history.shop import refuse_reason
 from adminops.demo.people import Crowd, add_members, crowd_of, seeded
 from adminops.demo.staff import ACCESS_TOKEN, MEMBERS, STAFF
 from billing import mirror, stripe_api
-from billing.importing import import_organizations
+from billing.importing import METADATA_KEY, import_organizations
 from billing.inbox import LEASE_SECONDS
 from billing.ledger import record_system_event
 from billing.models import CustomerSync, SubscriptionEvent
@@ -96,6 +96,10 @@ ABUSE = (
 )
 # A yearly customer, so that no webhook mends the difference by itself for months.
 DRIFTED = ("Yarrow Biotech", 4)
+# Pays by the year, too: somebody typed a card of theirs into our table.
+MISTYPED = "Tidewater Insurance Partners"
+# Whose customer at Stripe it is, and whom its metadata name: somebody copied them from another.
+CLAIMED = ("Paperboat Games", "Lantern Street Studios")
 UNREADABLE = "Harborline Freight"
 
 NOTES = {
@@ -134,6 +138,7 @@ def fill(say: Say) -> bool:
     _hold_for_non_payment()
     _hold_for_abuse(staff["admin"])
     _break_a_webhook()
+    _claim_twice()
     say(_backfill())
     _drift()
     with transaction.atomic():
@@ -338,8 +343,16 @@ def _break_a_webhook() -> None:
             control.post("/_sandbox/faults", json=fault).raise_for_status()
 
 
+def _claim_twice() -> None:
+    """Have a customer's metadata name another organization; the reconciliation shows it, and cannot mend it."""
+    whose, other = (_organization(name) for name in CLAIMED)
+    path = f"/v1/customers/{whose.stripe_customer_id}"
+    stripe_api.call("POST", path, {"metadata": {METADATA_KEY: other.slug}}, idempotency_key=f"demo:{path}")
+
+
 def _drift() -> None:
     """Somebody wrote into our table by hand; the reconciliation is to find it."""
+    Organization.objects.filter(name=MISTYPED).update(card_last4="0000")
     name, by = DRIFTED
     organization = _organization(name)
     item = mirror.subscription(organization.stripe_subscription_id or "")

@@ -29,11 +29,13 @@ from tests.conftest import Sandbox
 from tests.factories import (
     AdministratorFactory,
     AlertFactory,
+    DiscrepancyFactory,
     EventPayloadFactory,
     HoldFactory,
     MembershipFactory,
     NoteFactory,
     OrganizationFactory,
+    ReconciliationRunFactory,
     StaffEventFactory,
     StaffFactory,
     UserFactory,
@@ -130,6 +132,16 @@ def test_every_page_of_the_site_is_for_everybody(
     AlertFactory(organization=organization)
     StaffEventFactory(organization=organization)
     EventPayloadFactory(event__organization=organization)
+    run = ReconciliationRunFactory(
+        counts={"seats": 1},
+        log=[{"at": "2026-11-23T02:10:00+00:00", "line": "3 events had never been received."}],
+    )
+    difference = DiscrepancyFactory(organization=organization, first_run=run, last_run=run)
+    ReconciliationRunFactory(state="failed", message="Stripe refused our key.")
+    asking = ReconciliationRunFactory(kind="incremental", state="tripped", message="12 would change.")
+    DiscrepancyFactory(last_run=asking)
+    ReconciliationRunFactory(kind="incremental", state="running", finished_at=None)
+    reconciliation = reverse("admin:reconciliation")
     overdue = MembershipFactory(organization=organization, role=Membership.Role.OWNER)
     note = NoteFactory(
         organization=organization, author=(administrator := AdministratorFactory()), pinned=True
@@ -153,6 +165,15 @@ def test_every_page_of_the_site_is_for_everybody(
                 "can they get in": member_access_url(overdue),
                 "notes": reverse("admin:organizations_organization_notes", args=[organization.pk]),
                 "a note": reverse("admin:organizations_organization_note", args=[organization.pk, note.pk]),
+                "reconciliation": reconciliation,
+                "a run that came to its end": reverse(
+                    "admin:billing_reconciliationrun_change", args=[run.pk]
+                ),
+                "a run that asks": reverse("admin:reconciliation_agree", args=[asking.pk]),
+                **{
+                    f"to {way} a difference": f"{reconciliation}{way}/?rows={difference.pk}"
+                    for way in ("mend", "accept", "ignore")
+                },
                 "password": reverse("admin:password_change"),
                 "no such page": "/nothing/",
             }.items()
@@ -163,6 +184,21 @@ def test_every_page_of_the_site_is_for_everybody(
             visitor.enter(user)
             visitor.goto(address)
             assert visitor.faults() == []
+
+
+def test_what_is_folded_on_the_page_of_reconciliation_is_for_everybody(visitor: Visitor) -> None:
+    run = ReconciliationRunFactory(counts={"seats": 2})
+    ReconciliationRunFactory(state="stopped")
+    DiscrepancyFactory.create_batch(2, last_run=run)
+    DiscrepancyFactory(
+        type="subscription_of_nobody", organization=None, stripe_customer_id="cus_x", stripe_object_id="sub_x"
+    )
+    visitor.enter(AdministratorFactory())
+    visitor.goto(reverse("admin:reconciliation"))
+    visitor.browser.evaluate(
+        "document.querySelectorAll('#content details').forEach((each) => { each.open = true; })"
+    )
+    assert visitor.faults() == []
 
 
 def fill(browser: Browser, answers: dict[str, Any]) -> None:

@@ -10,13 +10,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, override_settings
 
-from adminops.demo.filling import DRIFTED, UNREADABLE
+from adminops.demo.filling import CLAIMED, DRIFTED, MISTYPED, UNREADABLE
 from adminops.demo.history.__main__ import main as live
 from adminops.demo.staff import ACCESS_TOKEN, MEMBERS, STAFF
 from billing import mirror
-from billing.models import SubscriptionEvent
+from billing.models import Discrepancy, SubscriptionEvent
 from organizations.models import Hold, Membership, Organization
 from organizations.querysets import ENDED_STATUSES
+from tests.billing.reconciliation.running import reconcile
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,6 +111,16 @@ def test_the_demo_has_what_a_visitor_is_to_find_and_filling_it_again_changes_not
     call_command("fill_demo")
     assert "nothing was changed" in capsys.readouterr().out
     assert rows() == before
+
+    # What the reconciliation is to find, and nothing else.
+    reconcile(dry_run=True)
+    differences = Discrepancy.objects.open().values_list("type", "organization__name")
+    assert set(differences) == {
+        ("seats", DRIFTED[0]),
+        ("card", MISTYPED),
+        ("customer_of_two", CLAIMED[0]),
+        ("seats_below_members", "Kestrel Aerospace"),
+    }
 
 
 def quantity_at_stripe(organization: Organization) -> int:

@@ -32,12 +32,16 @@ _STATES = {
 }
 _DIFFERS = Badge(gettext_lazy("Done, with differences"), AMBER, "compare_arrows")
 _CLEAN = Badge(gettext_lazy("Done, all agree"), GREEN, "check_circle")
+# Of a run that did not look at everything, no more can be said.
+_NOTHING_FOUND = Badge(gettext_lazy("Done, nothing found"), GREEN, "check_circle")
 
 
 def run_badge(run: ReconciliationRun, left_open: int) -> Badge:
     """How a run ended, in a word. Only one that came to its end, and could compare all, is ever green."""
     if run.state == State.DONE:
-        return _DIFFERS if left_open or run.errors else _CLEAN
+        if left_open or run.errors:
+            return _DIFFERS
+        return _CLEAN if run.kind == ReconciliationRun.Kind.FULL else _NOTHING_FOUND
     tone, icon = _STATES[State(run.state)]
     return Badge(run.get_state_display(), tone, icon)
 
@@ -86,7 +90,7 @@ class History:
     @property
     def view_box(self) -> str:
         """The drawing's own coordinates; a short history is not stretched."""
-        return f"0 0 {max(len(self.columns), 10) * (WIDTH + GAP)} {HEIGHT}"
+        return f"0 0 {RUNS_SHOWN * (WIDTH + GAP) - GAP} {HEIGHT}"
 
 
 def history() -> History:
