@@ -45,7 +45,7 @@ class NotPermitted(OperationRefused):
 
 
 class DoneMeanwhile(OperationRefused):
-    """The same person did something here since they were shown what would happen. Nothing was attempted."""
+    """Somebody did something here since this person was shown what would happen. Nothing was attempted."""
 
 
 class PreviewOutdated(OperationRefused):

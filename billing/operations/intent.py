@@ -140,10 +140,9 @@ def _intend(
         with transaction.atomic():
             subject, organization = _locked(subject)
             if newest_under(lock_key) > newest_seen:
-                raise PreviewOutdated(
-                    in_progress(lock_key)
-                    or _("A colleague changed this just now. Nothing was changed by you.")
-                )
+                if held := in_progress(lock_key):
+                    raise PreviewOutdated(held)
+                raise DoneMeanwhile(_("A colleague changed this just now. Nothing was changed by you."))
             intent = operation.prepare(subject, choices, preview, actor)
             event = record_intent(
                 operation,
@@ -180,7 +179,7 @@ def _as_agreed(
 ) -> Any:
     """The present preview, which is what was agreed to.
 
-    Raises PreviewOutdated; DoneMeanwhile where it is outdated by what the same person did; what `Terms.hold` raises.
+    Raises PreviewOutdated; DoneMeanwhile where it is outdated by what somebody did here; what `Terms.hold` raises.
     """
     if isinstance(agreed, Terms):
         preview = operation.preview(subject, choices, int(timezone.now().timestamp()))
@@ -193,12 +192,13 @@ def _as_agreed(
     try:
         preview = operation.preview(subject, choices, agreed.at)
     except OperationRefused as refusal:
-        _refuse_what_they_did_themselves(_act_since(lock_key, agreed.at), actor, choices)
+        _refuse_after(_act_since(lock_key, agreed.at), actor, choices)
         raise PreviewOutdated(refusal.message) from refusal
     if preview.digest != agreed.digest:
-        act = _act_since(lock_key, agreed.at)
-        _refuse_what_they_did_themselves(act, actor, choices)
-        raise PreviewOutdated(_whose_change(act))
+        _refuse_after(_act_since(lock_key, agreed.at), actor, choices)
+        raise PreviewOutdated(
+            _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
+        )
     return preview
 
 
@@ -209,10 +209,13 @@ def _act_since(lock_key: str, since: int) -> SubscriptionEvent | None:
     return acts.exclude(message=None).exclude(message="").order_by("-id").first()
 
 
-def _refuse_what_they_did_themselves(act: SubscriptionEvent | None, actor: User, choices: Choices) -> None:
-    """In another tab, perhaps. Raises DoneMeanwhile."""
-    if act is None or act.actor_id != actor.pk:
+def _refuse_after(act: SubscriptionEvent | None, actor: User, choices: Choices) -> None:
+    """Say what was done since a preview was made, if anything. Raises DoneMeanwhile."""
+    if act is None:
         return
+    if act.actor_id != actor.pk:
+        raise DoneMeanwhile(_whose_change(act))
+    # In another tab, perhaps.
     said = (
         _("You did this already at %(time)s: %(what)s Nothing was changed now.")
         if (act.plan or {}).get("choices") == choices.to_dict()
@@ -221,17 +224,15 @@ def _refuse_what_they_did_themselves(act: SubscriptionEvent | None, actor: User,
     raise DoneMeanwhile(said % {"time": _time_of(act), "what": act.message})
 
 
-def _whose_change(act: SubscriptionEvent | None) -> str:
-    """What a colleague did since a preview was made, or that something else changed."""
-    if act is None:
-        return _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
+def _whose_change(act: SubscriptionEvent) -> str:
+    """What a colleague did since a preview was made."""
     said = _("Here %(who)s was faster: %(what)s") % {
         "who": act.actor_label or _("the back office itself"),
         "what": act.message,
     }
     if act.reason:
         said += " " + _("The reason given: “%(reason)s”.") % {"reason": act.reason}
-    return said + " " + _("Nothing was changed by you; here it is anew.")
+    return said + " " + _("Nothing was changed by you.")
 
 
 def _locked(subject: Subject) -> tuple[Subject, Organization | None]:

@@ -305,6 +305,23 @@ def test_a_second_tab_of_ones_own_says_what_one_did_there_and_offers_no_button(
     assert attempts() == 1
 
 
+def test_a_second_person_reads_what_the_first_did_in_place_of_the_button(
+    sandbox: Sandbox, world: World, organization: Organization, colleague: Client
+) -> None:
+    second = login()
+    late, otherwise = token_in(preview(second, organization)), token_in(preview(second, organization, 20))
+    assert apply(colleague, organization, token_in(preview(colleague, organization))).status_code == 302
+    for token, seats in ((late, 12), (otherwise, 20)):
+        response = apply(second, organization, token, seats)
+        text = Page(response).text
+        assert "was faster: Seats changed from 8 to 12." in text
+        assert "Nothing was changed by you." in text
+        assert "Look again" in text
+        assert 'value="apply"' not in response.content.decode()
+    assert seats_at_stripe(sandbox, world) == 12
+    assert attempts() == 1
+
+
 def test_a_second_person_is_told_what_is_in_progress_once_and_may_look_again(
     sandbox: Sandbox, organization: Organization, colleague: Client, settings: Settings
 ) -> None:

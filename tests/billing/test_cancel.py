@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from billing.errors import BillingError, OperationRefused, PreviewOutdated
+from billing.errors import BillingError, DoneMeanwhile, OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations.cancel import CancelSubscription
 from billing.operations.cancel_preview import When
@@ -288,7 +288,7 @@ def test_a_cancellation_that_was_reactivated_in_another_tab_is_shown_anew(
     end_now = previewed(organization, When.NOW)
     keep = show("reactivate_subscription", organization)
     assert keep.apply().state == "done"
-    with pytest.raises(PreviewOutdated, match="was faster: The cancellation was undone"):
+    with pytest.raises(DoneMeanwhile, match="was faster: The cancellation was undone"):
         end_now.apply()
     assert at_stripe(sandbox, world).status == "active"
 

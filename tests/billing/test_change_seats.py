@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from billing.errors import (
     BillingError,
+    DoneMeanwhile,
     OperationRefused,
     PreviewOutdated,
     StripeMisconfigured,
@@ -386,7 +387,7 @@ def test_a_preview_is_refused_when_a_colleague_was_a_moment_faster(
         return present
 
     monkeypatch.setattr(ChangeSeats, "preview", check_and_be_overtaken)
-    with pytest.raises(PreviewOutdated, match="colleague"):
+    with pytest.raises(DoneMeanwhile, match="colleague"):
         slow.apply(reason="slower")
     assert seats_at_stripe(sandbox, world) == 12
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission
 from pytest_django import Settings
 
 from billing import authority, mirror
-from billing.errors import BillingError, NotPermitted, OperationRefused, PreviewOutdated
+from billing.errors import BillingError, DoneMeanwhile, NotPermitted, OperationRefused, PreviewOutdated
 from billing.models import SubscriptionEvent
 from billing.operations.refund import RefundInvoice
 from billing.operations.sweeper import settle_pending
@@ -765,7 +765,7 @@ def test_whoever_confirms_second_is_told_what_the_first_did_and_why(
     first.apply(StaffFactory(username="ann", permissions=may), reason="goodwill for the outage")
 
     with pytest.raises(
-        PreviewOutdated, match=r"ann was faster: \$12\.00 of invoice .*“goodwill for the outage”"
+        DoneMeanwhile, match=r"ann was faster: \$12\.00 of invoice .*“goodwill for the outage”"
     ):
         second.apply(StaffFactory(username="ben", permissions=may), reason="they asked")
 
