@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
+import httpx
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
 from billing.models import OperationStep, SubscriptionEvent
+from billing.sync import sync_customer
 from organizations.models import Membership, Organization
 from tests.adminops.pages import Page, Response
+from tests.adminops.test_access_api import Product
 from tests.billing.test_portal import SESSIONS, everything_kept
 from tests.conftest import Sandbox
 from tests.factories import (
@@ -202,6 +206,32 @@ def test_an_owner_pays_on_stripes_page_and_the_ledger_says_so(sandbox: Sandbox, 
     assert (event.actor_label, event.source, event.state) == ("dana", "system", "done")
     assert (event.stripe_invoice_id, event.amount, event.currency) == (invoice.id, 23200, "usd")
     assert "dana, an owner, opened the page to pay invoice" in (event.message or "")
+
+
+def test_an_owner_who_pays_comes_in_again_as_soon_as_stripe_tells_of_it(
+    sandbox: Sandbox, unpaid: Organization, arriving_webhooks: str
+) -> None:
+    owner = MembershipFactory(organization=unpaid, role=Role.OWNER)
+    client, product = Client(), Product()
+    client.force_login(owner.user)
+    assert product.ask(owner).json()["reason"] == "hold_non_payment"
+
+    link = stripe_link(client.post(f"/{unpaid.pk}/pay/"))
+    paid = httpx.post(link, data={"number": "4242424242424242"})
+    assert paid.status_code == 200
+    # The webhook asks for a reading; a worker, here ourselves, does it.
+    deadline = time.monotonic() + 20
+    while not SubscriptionEvent.objects.filter(type="invoice.paid", source="stripe").exists():
+        assert time.monotonic() < deadline
+    while product.ask(owner).json()["allowed"] is False:
+        assert time.monotonic() < deadline
+        sync_customer(str(unpaid.stripe_customer_id))
+
+    assert product.ask(owner).json()["reason"] == "open"
+    assert not unpaid.open_holds().exists()
+    lifted = SubscriptionEvent.objects.get(type="hold.lifted")
+    assert (lifted.organization, lifted.source) == (unpaid, "system")
+    assert f"You have access to {unpaid.name}." in Page(client.get("/")).text
 
 
 def test_an_owner_updates_the_card_on_stripes_page_and_the_link_is_kept_nowhere(
