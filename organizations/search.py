@@ -119,7 +119,7 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
         found = list(cursor.fetchone()[0])
         if alike and len(found) < _ENOUGH and len(term) > 2:
             local = term.split("@")[0]
-            asked = {
+            asked: dict[str, str | int] = {
                 "term": term,
                 # Without a letter or digit nothing is looked for, but everything would be looked through.
                 "local": local if len(local) > 2 and any(map(str.isalnum, local)) else "",

@@ -205,6 +205,18 @@ def test_a_troubled_row_beneath_shows_on_its_line(support: Client, organization:
     assert str(line.badge.word) == "Failed"
 
 
+def test_a_refused_attempt_says_the_reason_that_was_given(
+    support: Client, organization: Organization
+) -> None:
+    refund = OPERATIONS["refund_invoice"]
+    denials.record(StaffFactory(), refund, organization, reason="goodwill <b>", ticket="4711")
+    (line,) = lines(support, organization)
+    assert line.reason == "goodwill <b>"
+    said = section(support.get(customer_page(organization)))
+    assert "“ goodwill <b> ”" in said or "“goodwill <b>”" in said
+    assert "4711" in said
+
+
 def test_denials_of_one_person_are_one_line(support: Client, organization: Organization) -> None:
     bob, eve = StaffFactory(first_name="Bob", last_name="Berg"), StaffFactory()
     message = "Bob Berg tried “Refund” without being allowed to. Nothing was changed."

@@ -26,6 +26,7 @@ from adminops.pages.ledger.answers import answer_in_words
 from adminops.pages.ledger.families import FAMILIES, of_family
 from adminops.pages.ledger.folding import Fold, fold, happened, paying
 from billing import mirror
+from billing.denials import TYPE as DENIED
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Told
@@ -262,7 +263,7 @@ class Timeline:
             who=by if told else "",
             by=by,
             what=_clipped(told.done if told else event_words.occurred(event)),
-            reason=_clipped(event.reason or "") if is_act else "",
+            reason=_clipped(event.reason or "") if is_act or event.type == DENIED else "",
             further=tuple(_clipped(each) for each in (*(told.further if told else ()), answer) if each),
             badge=event_badge(event),
             needs_a_look=event.state not in _QUIET,
