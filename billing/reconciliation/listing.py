@@ -211,7 +211,7 @@ def write_page(run: ReconciliationRun, rows: Sequence[StripeObject], begun: date
     changed = mirrored.differing(objects)
     free = [(before, after) for before, after in changed if owners[after["id"]] not in held]
     otherwise = mirrored.write_listed([after for _before, after in free])
-    mirrored.mark_seen(each for each in objects if owners[each["id"]] not in held)
+    mirrored.mark_seen(objects)
     for _before, after in changed:
         owner = owners[after["id"]]
         if owner in held and stripe_api.path_of(after["id"]):
@@ -226,7 +226,10 @@ def write_page(run: ReconciliationRun, rows: Sequence[StripeObject], begun: date
 
 
 def _held_by_others(customer_ids: set[str], begun: datetime.datetime) -> set[str]:
-    """Those whom somebody reads now, or has read since. The rows of the others are ours until the transaction ends."""
+    """Those whom somebody reads now, or has read since. The rows of the others are ours until the transaction ends.
+
+    A row that is locked is waited for: mostly by a page of another list, which names the same customers just then.
+    """
     if not customer_ids:
         return set()
     with connection.cursor() as cursor:
@@ -242,7 +245,7 @@ def _held_by_others(customer_ids: set[str], begun: datetime.datetime) -> set[str
             """
             SELECT customer_id FROM (
                 SELECT customer_id, lease_until, synced_at FROM billing_customersync
-                WHERE customer_id = ANY(%s) ORDER BY customer_id FOR UPDATE SKIP LOCKED
+                WHERE customer_id = ANY(%s) ORDER BY customer_id FOR UPDATE
             ) AS row
             WHERE (lease_until IS NULL OR lease_until < now()) AND (synced_at IS NULL OR synced_at < %s)
             """,

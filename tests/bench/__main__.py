@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "access": access.measure,
     "bulk_seats": bulk_seats.measure,
     "reconcile": reconcile.measure,
+    "reconcile_beside": reconcile.measure_beside,
     "admin_pages": admin_pages.measure,
     "webhook_door": webhook_door.measure,
     "event_to_state": event_to_state.measure,

@@ -73,7 +73,13 @@ def _like() -> dict[str, str]:
         "lines": {"data": [line, line]},
     }
     charge = base | {"id": "ch_like", "object": "charge", "status": "succeeded", "amount": 34800}
-    refund = base | {"id": "re_like", "object": "refund", "charge": "ch_like", "status": "succeeded", "amount": 500}
+    refund = base | {
+        "id": "re_like",
+        "object": "refund",
+        "charge": "ch_like",
+        "status": "succeeded",
+        "amount": 500,
+    }
     due = {"due_by": 1_990_000_000}
     dispute = refund | {"id": "dp_like", "object": "dispute", "status": "lost", "evidence_details": due}
     mirror.upsert(

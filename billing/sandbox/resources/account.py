@@ -1,6 +1,7 @@
 """The account itself."""
 
 from billing.sandbox.errors import missing
+from billing.sandbox.listing import PAGE_BY_TIME, page_of
 from billing.sandbox.routing import Call, endpoint
 from billing.sandbox.table import Object
 from billing.sandbox.world import World
@@ -50,3 +51,9 @@ def retrieve_account_by_id(call: Call) -> Object:
     if call.id != call.world.account["id"]:
         raise missing("account", call.id, in_url=True)
     return call.world.account
+
+
+@endpoint("GET", "/v1/accounts", **PAGE_BY_TIME)
+def list_connected_accounts(call: Call) -> Object:
+    """The accounts connected to this one: none, ever."""
+    return page_of(call, [])

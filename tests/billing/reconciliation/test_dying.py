@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+from django.db import connection, transaction
+from django.db.models import F
 
-from billing import stripe_api
+from billing import mirror, stripe_api
 from billing.models import CustomerSync, Discrepancy, ReconciliationRun
 from billing.reconciliation import listing, mending, runs, telling
 from billing.reconciliation.driving import drive
@@ -168,6 +171,33 @@ def test_a_customer_whom_somebody_reads_is_left_to_them(sandbox: Sandbox) -> Non
     assert world.subscription in CustomerSync.objects.get(pk=world.customer).objects_wanted
     organization.refresh_from_db()
     assert organization.seats == 8
+
+
+def test_pages_that_name_the_same_customers_wait_for_each_other(sandbox: Sandbox) -> None:
+    worlds = [make_customer(sandbox) for _ in range(4)]
+    reconcile(dry_run=True)
+    for world in worlds:
+        sandbox.client.v1.customers.update(world.customer, {"name": "Renamed"})
+    holds, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            list(CustomerSync.objects.select_for_update())
+            holds.set()
+            done.wait(1.5)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    holds.wait()
+    sandbox.control("DELETE", "log")
+    reconcile(dry_run=True)
+    other.join()
+
+    asked = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
+    assert [path for path in asked if path.count("/") > 2] == []
+    assert not CustomerSync.objects.filter(wanted__gt=F("done"), customer_id__startswith="cus_").exists()
+    assert {mirror.customer(world.customer)["name"] for world in worlds} == {"Renamed"}  # type: ignore[index]
 
 
 def test_an_organization_that_is_deleted_half_way_is_no_trouble(
