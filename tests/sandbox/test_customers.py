@@ -87,3 +87,13 @@ def test_a_renewal_is_announced_a_week_ahead(sandbox, api, shop):
     sandbox.clock(end + 3601)
     [renewal] = api.invoices.list({"subscription": subscription.id, "created": {"gte": end}}).data
     assert renewal.total == event.data.object.total
+
+
+def test_what_only_older_integrations_ask_for_is_shown_when_expanded(api, shop):
+    subscription = shop.subscription()
+    customer = api.customers.retrieve(subscription.customer, {"expand": ["sources", "default_source"]})
+    assert (customer.sources.data, customer.default_source) == ([], None)
+    assert "sources" not in api.customers.retrieve(subscription.customer)
+    price = subscription["items"].data[0].price
+    options = api.prices.retrieve(price.id, {"expand": ["currency_options"]}).currency_options
+    assert options[price.currency].unit_amount == price.unit_amount

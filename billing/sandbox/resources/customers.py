@@ -194,6 +194,17 @@ def retrieve_customer_payment_method(call: Call) -> Object:
     return method
 
 
+@includable("customer", "sources")
+def sources_of(world: World, customer: Object) -> Object:
+    """Cards and accounts from before there were payment methods, when expanded: nobody has any here."""
+    return {
+        "object": "list",
+        "data": [],
+        "has_more": False,
+        "url": f"/v1/customers/{customer['id']}/sources",
+    }
+
+
 @includable("customer", "subscriptions")
 def subscriptions_of(world: World, customer: Object) -> Object:
     """The live subscriptions, when expanded."""

@@ -68,6 +68,13 @@ def amounts(params: dict[str, Any], stem: str) -> tuple[int | None, str | None]:
     return None, None
 
 
+@includable("price", "currency_options")
+def currencies_of(world: World, price: Object) -> object:
+    """What a price asks in each currency, when expanded: in its own, there are no others here."""
+    names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+    return {price["currency"]: {name: price[name] for name in names}}
+
+
 @includable("price", "tiers")
 def shown_tiers(world: World, price: Object) -> object:
     """The tiers of a price, which a price per unit has none of."""
