@@ -5,7 +5,17 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import Row, access, admin_pages, bulk_seats, event_to_state, reconcile, sandbox, webhook_door
+from tests.bench import (
+    Row,
+    access,
+    admin_pages,
+    bulk_seats,
+    event_to_state,
+    reconcile,
+    road,
+    sandbox,
+    webhook_door,
+)
 from tests.environment import VAR
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
@@ -17,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "admin_pages": admin_pages.measure,
     "webhook_door": webhook_door.measure,
     "event_to_state": event_to_state.measure,
+    "road": road.measure,
 }
 
 
@@ -41,8 +52,8 @@ def line(row: Row) -> str:
     parts = [f"{row.name:<12} {row.measure:<34} {number(row.ours):>9} {row.unit:<4}"]
     goal = row.goal if row.goal is not None else row.most
     parts.append(f"goal {number(goal)} {'✓' if row.reached else '✗'}" if goal is not None else "")
-    if row.peer is not None and row.ratio is not None:
-        parts.append(f"peer {number(row.peer)} (× {row.ratio:.2f})")
+    if row.peer is not None:
+        parts.append(f"peer {number(row.peer)}" + (f" (× {row.ratio:.2f})" if row.ratio is not None else ""))
     return "  ".join(filter(None, parts))
 
 

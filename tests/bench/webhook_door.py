@@ -78,13 +78,13 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     yield _row("share of verify and parse", 100 * rates["ours"] / rates["verify"], "%")
 
 
-def _stock_address() -> str:
+def _stock_address(secret: str = WEBHOOK_SECRET) -> str:
     from djstripe.models import WebhookEndpoint
 
     endpoint = WebhookEndpoint.objects.create(
         id="we_bench",
         livemode=False,
-        secret=WEBHOOK_SECRET,
+        secret=secret,
         url="http://127.0.0.1/",
         enabled_events=["*"],
         status="enabled",
@@ -103,7 +103,7 @@ def _bodies(subscriptions: list[dict[str, Any]]) -> Callable[[], bytes]:
     return lambda: next(turns).replace("evt_NUMBER", f"evt_bench{next(numbers):08}").encode()
 
 
-def _start_server(stack: ExitStack, database_url: str) -> int:
+def _start_server(stack: ExitStack, database_url: str, **environment: str) -> int:
     port = free_port()
     supervisor = stack.enter_context(Supervisor(take_signals=False))
     supervisor.start_ready(
@@ -113,9 +113,10 @@ def _start_server(stack: ExitStack, database_url: str) -> int:
                 *[sys.executable, "-m", "gunicorn", "tests.bench.doors", "--bind", f"127.0.0.1:{port}"],
                 *["--workers", str(WORKERS), "--worker-class", "sync", "--no-control-socket"],
             ],
-            environment={"DATABASE_URL": database_url, "CONN_MAX_AGE": "60"},
+            environment={"DATABASE_URL": database_url, "CONN_MAX_AGE": "60", **environment},
             log=VAR / "log" / "bench-web.log",
             ready=lambda: http_answers(f"http://127.0.0.1:{port}/hello/"),
+            ready_within=90,
         )
     )
     return port
