@@ -67,6 +67,11 @@ class _CountOf(Subquery):
     output_field = IntegerField()
 
 
+def failed_events() -> QuerySet[SubscriptionEvent]:
+    """What happened and could not be processed so far, or at all."""
+    return SubscriptionEvent.objects.filter(state__in=("failed", "parked"))
+
+
 def figures_of(organizations: QuerySet[Organization]) -> Figures:
     """What these organizations come to, in one query."""
     listed = organizations.order_by().values("pk")
@@ -99,11 +104,7 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
                 .order_by()
                 .values("pk")
             ),
-            failed_count=_CountOf(
-                SubscriptionEvent.objects.filter(state__in=("failed", "parked"), organization__in=listed)
-                .order_by()
-                .values("pk")
-            ),
+            failed_count=_CountOf(failed_events().filter(organization__in=listed).order_by().values("pk")),
         )
         .order_by("-count", "currency")
     )

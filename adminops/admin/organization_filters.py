@@ -9,15 +9,15 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
+from unfold.contrib.filters.admin import ChoicesRadioFilter, TextFilter
 
-from adminops.admin.filters import AmountSpanFilter, DateSpanFilter, NumberSpanFilter
-from billing.figures import SOON
+from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, DateSpanFilter, NumberSpanFilter
+from billing.figures import SOON, failed_events
 from billing.models import Discrepancy
 from organizations.models import Hold, Membership, SubscriptionStatus
 
 
-class AccessFilter(RadioFilter):
+class AccessFilter(ChoiceFilter):
     """May members come in, and if not, for which kind of hold."""
 
     title = _("access")
@@ -42,7 +42,7 @@ class AccessFilter(RadioFilter):
         return queryset
 
 
-class PayingFilter(RadioFilter):
+class PayingFilter(ChoiceFilter):
     """Live subscriptions that bill, or nothing that does."""
 
     title = _("paying")
@@ -57,7 +57,7 @@ class PayingFilter(RadioFilter):
         return queryset.exclude(pk__in=queryset.paying().values("pk")) if self.value() == "no" else queryset
 
 
-class SoonFilter(RadioFilter):
+class SoonFilter(ChoiceFilter):
     """What ends by itself: a trial within two weeks, a subscription that is set to."""
 
     title = _("ends soon")
@@ -76,7 +76,7 @@ class SoonFilter(RadioFilter):
         return queryset
 
 
-class OverdueFilter(RadioFilter):
+class OverdueFilter(ChoiceFilter):
     """For how long something is owed."""
 
     title = _("past due")
@@ -96,7 +96,7 @@ class OverdueFilter(RadioFilter):
         return queryset.filter(billing_issue_since__lte=timezone.now() - timedelta(days=int(self.value())))
 
 
-class DriftFilter(RadioFilter):
+class DriftFilter(ChoiceFilter):
     """Whether what we hold differs from what Stripe says."""
 
     title = _("differences")
@@ -111,7 +111,22 @@ class DriftFilter(RadioFilter):
         return queryset.filter(pk__in=Discrepancy.objects.open().order_by().values("organization_id"))
 
 
-class RoleFilter(RadioFilter):
+class FailedEventsFilter(ChoiceFilter):
+    """Whether something that happened could not be processed."""
+
+    title = _("failed events")
+    parameter_name = "failed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("With failed events"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() != "yes":
+            return queryset
+        return queryset.filter(pk__in=failed_events().order_by().values("organization_id"))
+
+
+class RoleFilter(ChoiceFilter):
     """Organizations that have, or lack, an active member of a role."""
 
     title = _("members")
@@ -122,17 +137,19 @@ class RoleFilter(RadioFilter):
             (role.value, _("With a member who is: %(role)s") % {"role": role.label.lower()})
             for role in Membership.Role
         ]
-        return [*having, ("ownerless", _("Without an owner"))]
+        return [("any", _("With members")), *having, ("ownerless", _("Without an owner"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()
         if value == "ownerless":
-            return queryset.exclude(_has_role(Membership.Role.OWNER))
-        return queryset.filter(_has_role(value)) if value in Membership.Role.values else queryset
+            return queryset.exclude(_has_member(role=Membership.Role.OWNER))
+        if value == "any":
+            return queryset.filter(_has_member())
+        return queryset.filter(_has_member(role=value)) if value in Membership.Role.values else queryset
 
 
-def _has_role(role: str) -> Exists:
-    active = Membership.objects.filter(status=Membership.Status.ACTIVE, role=role)
+def _has_member(**like: str) -> Exists:
+    active = Membership.objects.filter(status=Membership.Status.ACTIVE, **like)
     return Exists(active.filter(organization=OuterRef("pk")))
 
 
@@ -200,6 +217,7 @@ ORGANIZATION_FILTERS = (
     OverdueFilter,
     SoonFilter,
     DriftFilter,
+    FailedEventsFilter,
     PlanFilter,
     CurrencyFilter,
     MrrFilter,

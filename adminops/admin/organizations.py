@@ -77,11 +77,6 @@ class CustomerChangeList(BackOfficeChangeList):
         """What is listed comes to."""
         return cards_of(self)
 
-    @property
-    def failed_events_url(self) -> str:
-        """The list of events that failed or wait for a person."""
-        return reverse("admin:billing_subscriptionevent_changelist") + "?state=troubled"
-
     def descending_by(self, column: str) -> str:
         """What the address says to sort by a column of the list, the largest first."""
         return f"-{self.list_display.index(f'{column}_cell')}"

@@ -19,7 +19,7 @@ from adminops.pages.ledger.event_words import by_whom, type_in_words
 from adminops.pages.reconciliation.rights import SEES_RUNS
 from billing import mirror
 from billing.denials import TYPE as DENIED
-from billing.figures import Figures, figures_of_all
+from billing.figures import Figures, failed_events, figures_of_all
 from billing.models import Alert, CustomerSync, SubscriptionEvent
 from billing.money import format_money
 from billing.reconciliation import telling
@@ -154,7 +154,7 @@ class Home:
                 f"{events}?state=pending&source__exact=staff",
                 AMBER,
             )
-            troubled = SubscriptionEvent.objects.filter(state__in=("failed", "parked"))
+            troubled = failed_events()
             yield _alarming(
                 _("Failed, or waiting for a person"),
                 troubled.order_by()[: MOST_COUNTED + 1].count(),

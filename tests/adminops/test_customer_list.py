@@ -323,6 +323,11 @@ def test_cards_say_what_is_listed_and_lead_to_it(support: Client) -> None:
         assert words in text
     assert "1 organization " in cards(support, overdue="0")
     assert "0 members" in cards(support, overdue="0")
+    assert "1 organization " in cards(support, failed="yes")
+    assert "3 organizations" in cards(support, role="any")
+    # Every card leads to a list; what is no choice of a filter narrows nothing.
+    assert {"?failed=yes", "?role=any", "?drift=yes"} <= set(Page(support.get(LIST)).links)
+    assert "4 organizations" in cards(support, failed="nonsense", role="?")
 
 
 def test_a_list_longer_than_is_counted_says_so(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         Card(
             counted(figures.organizations),
             ngettext("organization", "organizations", figures.organizations),
-            changelist.get_query_string(remove=["access", "paying", "overdue", "drift"]),
+            changelist.get_query_string(remove=["access", "paying", "overdue", "drift", "failed", "role"]),
         ),
         Card(counted(figures.active), _("with access"), **link(access="active")),
         Card(
@@ -81,7 +81,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
             tone="red" if figures.suspended else "",
             **link(access="suspended"),
         ),
-        Card(counted(figures.members), ngettext("member", "members", figures.members)),
+        Card(counted(figures.members), ngettext("member", "members", figures.members), **link(role="any")),
         Card(counted(figures.paying), _("paying"), **link(paying="yes")),
         Card(
             " · ".join(format_money(each.mrr, each.currency) for each in figures.money if each.mrr) or "–",
@@ -103,7 +103,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         Card(
             counted(figures.failed_events),
             ngettext("failed event", "failed events", figures.failed_events),
-            changelist.failed_events_url,
             tone="amber" if figures.failed_events else "",
+            **link(failed="yes"),
         ),
     )

@@ -197,7 +197,7 @@ def test_pages_that_name_the_same_customers_wait_for_each_other(sandbox: Sandbox
     asked = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
     assert [path for path in asked if path.count("/") > 2] == []
     assert not CustomerSync.objects.filter(wanted__gt=F("done"), customer_id__startswith="cus_").exists()
-    assert {mirror.customer(world.customer)["name"] for world in worlds} == {"Renamed"}  # type: ignore[index]
+    assert {mirror.customer(world.customer)["name"] for world in worlds} == {"Renamed"}
 
 
 def test_an_organization_that_is_deleted_half_way_is_no_trouble(
