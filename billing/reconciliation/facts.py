@@ -6,8 +6,10 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
+from billing.metrics import monthly_recurring
 from billing.stripe_api import StripeObject
 from organizations.models import Hold, Organization
+from organizations.querysets import ENDED_STATUSES
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,32 @@ class Finding:
     theirs: Any = None
     amount: int | None = None
     currency: str = ""
+
+
+def live(facts: Facts) -> list[StripeObject]:
+    """The subscriptions that Stripe has and that have not ended."""
+    return [
+        each for each in facts.subscriptions if each["status"] not in ENDED_STATUSES and not is_gone(each)
+    ]
+
+
+def is_gone(found: StripeObject | None) -> bool:
+    """Whether the mirror has it as deleted at Stripe."""
+    return bool(found and found.get("deleted"))
+
+
+def has_lost_subscription(facts: Facts) -> bool:
+    """Whether our row names a subscription that lives, and Stripe has neither it nor another."""
+    ours = facts.organization
+    if ours is None or not ours.has_live_subscription:
+        return False
+    named = next((each for each in facts.subscriptions if each["id"] == ours.stripe_subscription_id), None)
+    return is_gone(named) if named else all(is_gone(each) for each in facts.subscriptions)
+
+
+def monthly_worth(subscription: StripeObject) -> int | None:
+    """What a subscription is worth a month, in minor units; None where its tiers were never read."""
+    try:
+        return monthly_recurring(subscription)
+    except ValueError:
+        return None
