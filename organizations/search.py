@@ -93,7 +93,8 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
     """Keys of the organizations that fit a scrap, the best first, at most `MOST` of them.
 
     What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members; where that finds
-    few, those of which one of these looks like it follow, if `alike`.
+    few, those of which one of these looks like it follow, if `alike`: of the members' only where it finds nothing, for
+    there are many more of them.
     """
     term = " ".join(term.replace("\0", "").split())[:_LONGEST].upper()
     if not term:
@@ -122,7 +123,7 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
             asked: dict[str, str | int] = {
                 "term": term,
                 # Without a letter or digit nothing is looked for, but everything would be looked through.
-                "local": local if len(local) > 2 and any(map(str.isalnum, local)) else "",
+                "local": local if not found and len(local) > 2 and any(map(str.isalnum, local)) else "",
                 "member_similarity": _MEMBER_SIMILARITY,
                 "most": MOST,
                 "enough": _ENOUGH,
