@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from billing.reconciliation import bookkeeping, listing, mending
 from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.comparing import Compared, compare_all, compare_some, look_again
 from billing.reconciliation.listing import RunFailed
+from billing.reconciliation.recording import Recorded
 from billing.reconciliation.replay import replay
 from billing.sync import is_behind, sync_customer
 from organizations.models import Organization
@@ -272,12 +274,20 @@ def _incremental(run: Run, go_on: Any) -> Compared:
 def _one(run: Run, go_on: Any) -> Compared:
     organization = run.organization
     if organization is None:
-        return Compared()
+        return _chosen(run)
     if organization.stripe_customer_id:
         run.calls += listing.read_customer(run, organization.stripe_customer_id)
     go_on()
     bookkeeping.enter(run, Phase.COMPARING)
     return compare_some(run, [organization.pk])
+
+
+def _chosen(run: Run) -> Compared:
+    """What a person chose to have mended, as if it had just been compared."""
+    rows = Discrepancy.objects.open().filter(last_run=run, organization__isnull=False)
+    chosen = list(rows.values_list("type", "organization_id"))
+    counts = Counter(type_ for type_, _organization in chosen)
+    return Compared(Recorded(counts=counts, differing={key for _type, key in chosen if key}))
 
 
 _COMPARISONS = {Kind.FULL: _full, Kind.INCREMENTAL: _incremental, Kind.ONE: _one}

@@ -15,7 +15,7 @@ from organizations.models import Organization
 from tests.adminops.pages import Page
 from tests.billing.reconciliation.running import reconcile
 from tests.conftest import Sandbox
-from tests.factories import DiscrepancyFactory, OrganizationFactory
+from tests.factories import DiscrepancyFactory, OrganizationFactory, StaffEventFactory
 from tests.stripe_world import make_customer, make_organization
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,11 +98,31 @@ def test_many_are_mended_by_the_workers_while_a_page_says_how_far(sandbox: Sandb
     runs.advance(run.pk)
     run.refresh_from_db()
     assert (run.state, run.fixed, run.message) == ("done", 5, "5 differences were mended.")
+    address = reverse("admin:billing_reconciliationrun_change", args=[run.pk])
+    assert "Done, all mended" in Page(finance.get(address)).text
     assert not Discrepancy.objects.open().exists()
     fresh = Organization.objects.filter(pk__in=[each.pk for each in organizations])
     assert set(fresh.values_list("plan", flat=True)) == {"Team"}
     closers = set(Discrepancy.objects.values_list("closed_by", flat=True))
     assert closers == {run.asked_by_id}
+
+
+def test_whoever_has_something_in_progress_is_left_alone_and_it_is_said_so(
+    sandbox: Sandbox, finance: Client
+) -> None:
+    organization = drifted(sandbox)
+    reconcile(dry_run=True)
+    [row] = Discrepancy.objects.open()
+    StaffEventFactory(organization=organization, state="pending")
+    text = done(finance, "mend", row)
+    assert "1 was left as it is" in text
+    assert "difference was mended" not in text
+    run = ReconciliationRun.objects.latest("pk")
+    assert (run.state, run.counts, run.fixed) == ("done", {"price": 1}, 0)
+    assert run.message == "0 differences were mended. 1 could not be mended."
+    address = reverse("admin:billing_reconciliationrun_change", args=[run.pk])
+    assert "Done, with differences" in Page(finance.get(address)).text
+    assert Discrepancy.objects.open().count() == 1
 
 
 def test_what_cannot_be_mended_here_says_what_to_do_instead(finance: Client) -> None:

@@ -34,6 +34,7 @@ _DIFFERS = Badge(gettext_lazy("Done, with differences"), AMBER, "compare_arrows"
 _CLEAN = Badge(gettext_lazy("Done, all agree"), GREEN, "check_circle")
 # Of a run that did not look at everything, no more can be said.
 _NOTHING_FOUND = Badge(gettext_lazy("Done, nothing found"), GREEN, "check_circle")
+_MENDED = Badge(gettext_lazy("Done, all mended"), GREEN, "check_circle")
 
 
 def run_badge(run: ReconciliationRun, left_open: int) -> Badge:
@@ -41,6 +42,8 @@ def run_badge(run: ReconciliationRun, left_open: int) -> Badge:
     if run.state == State.DONE:
         if left_open or run.errors:
             return _DIFFERS
+        if run.is_by_hand:
+            return _MENDED
         return _CLEAN if run.kind == ReconciliationRun.Kind.FULL else _NOTHING_FOUND
     tone, icon = _STATES[State(run.state)]
     return Badge(run.get_state_display(), tone, icon)
