@@ -12,6 +12,8 @@ from django.utils.functional import cached_property
 from adminops.pages.badges import Badge, member_badge
 from organizations.models import Membership, Organization
 
+MAY_SEE = "organizations.view_membership"
+
 MEMBERS_SHOWN = 50
 MANY = 10
 _LONGEST_SEARCH = 200
@@ -26,11 +28,17 @@ class MemberRow:
 
 
 class Members:
-    """The members of one organization: the first of them, or those whose name or e-mail holds what is searched for."""
+    """The members of one organization: the first of them, or those whose name or e-mail holds what is searched for.
 
-    def __init__(self, organization: Organization, search: str = "") -> None:
+    Who may not see members is told only how many there are.
+    """
+
+    def __init__(self, organization: Organization, user: Any, search: str = "") -> None:
         self.organization = organization
-        self.search = search.replace("\0", "").strip()[:_LONGEST_SEARCH]
+        self.user = user
+        self.is_shown: bool = user.has_perm(MAY_SEE)
+        # Whether anybody is found would tell who is a member.
+        self.search = search.replace("\0", "").strip()[:_LONGEST_SEARCH] if self.is_shown else ""
 
     @cached_property
     def _read(self) -> list[Any]:
@@ -54,7 +62,7 @@ class Members:
         """Any member, with how many there are; None for no members."""
         found = self._read
         if not found and self.search:
-            found = Members(self.organization)._read
+            found = Members(self.organization, self.user)._read
         return next(iter(found), None)
 
     @property
@@ -74,6 +82,9 @@ class Members:
 
     @cached_property
     def rows(self) -> list[MemberRow]:
+        """Those that are shown; none to who may not see them."""
+        if not self.is_shown:
+            return []
         return [MemberRow(membership, member_badge(membership)) for membership in self._read]
 
     @property

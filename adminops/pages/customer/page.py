@@ -58,7 +58,7 @@ class CustomerPage:
         self.organization = organization
         self.user = user
         self.invoices_wanted = MOST_INVOICES if shows_all_invoices else INVOICES_SHOWN
-        self.members = Members(organization, member_search)
+        self.members = Members(organization, user, member_search)
         self.notes = Notes(organization, user)
 
     # -- header -----------------------------------------------------------------------------------------
