@@ -69,7 +69,9 @@ class OrganizationFilter(TextFilter):
             return queryset.filter(organization__isnull=True)
         if (key := _key(value)) is not None:
             return queryset.filter(organization_id=key)
-        return queryset.filter(organization_id__in=find_organizations(value)) if value else queryset
+        if not value:
+            return queryset
+        return queryset.filter(organization_id__in=find_organizations(value, alike=False))
 
 
 class RunFilter(RadioFilter):

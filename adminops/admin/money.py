@@ -111,7 +111,9 @@ class MoneyAdmin(MirrorAdmin):
         named = self.named(queryset, term)
         if named is not None:
             return named, False
-        found = Organization.objects.filter(pk__in=find_organizations(term), stripe_customer_id__isnull=False)
+        # Nobody who is only called alike: what is listed is added up, taken away and acted on as a whole.
+        keys = find_organizations(term, alike=False)
+        found = Organization.objects.filter(pk__in=keys, stripe_customer_id__isnull=False)
         customers = list(found.order_by().values_list("stripe_customer_id", flat=True))
         # In an order that no index has: else all there is might be walked through to find a few old ones.
         newest = Coalesce("created", _LONG_AGO).desc()

@@ -335,7 +335,7 @@ def test_money_is_found_by_number_id_and_customer(administrator: Client) -> None
             dispute(2),
         ]
     )
-    for typed in ("NW-0001", "nw-0001", "in_1", "cus_nw", "Northwind", "nortwind labs"):
+    for typed in ("NW-0001", "nw-0001", "in_1", "cus_nw", "Northwind", "northwind labs"):
         assert listed(administrator, INVOICES, q=typed) == ["in_1"], typed
     assert listed(administrator, PAYMENTS, q="northwind") == ["ch_1", "ch_2"]
     for typed in ("re_1", "ch_1", "cus_nw", "Northwind"):
@@ -345,6 +345,13 @@ def test_money_is_found_by_number_id_and_customer(administrator: Client) -> None
     for address in LISTS:
         assert listed(administrator, address, q="nobody at all") == []
         assert listed(administrator, address, q="xx_unknown") == []
+
+
+def test_money_of_whoever_is_only_called_alike_is_not_listed(administrator: Client) -> None:
+    northwind = OrganizationFactory(name="Northwind Labs", slug="a", billing_email="a@a.example")
+    alike = OrganizationFactory(name="Northwynd Lab", slug="b", billing_email="b@b.example")
+    mirror.upsert([invoice(northwind, 1), invoice(alike, 2)])
+    assert listed(administrator, INVOICES, q="Northwind Labs") == ["in_1"]
 
 
 # -- what it comes to -------------------------------------------------------------------------------------

@@ -475,3 +475,10 @@ def test_the_list_of_differences_is_narrowed(administrator: Client) -> None:
     assert listed(q="sub_x") == {unowned.pk}
     for query in ({"run": "x"}, {"type": "'"}, {"state": "x"}, {"organization": "9" * 30}):
         assert administrator.get(LIST, query).status_code in (200, 302)
+
+
+def test_differences_of_whoever_is_only_called_alike_are_not_listed(administrator: Client) -> None:
+    meant = DiscrepancyFactory(organization__name="Northwind Labs", organization__slug="a")
+    DiscrepancyFactory(organization__name="Northwynd Lab", organization__slug="b")
+    found = administrator.get(LIST, {"organization": "Northwind Labs"}).context["cl"].result_list
+    assert [row.pk for row in found] == [meant.pk]
