@@ -8,25 +8,27 @@ from dataclasses import dataclass
 
 from billing import mirror
 from billing.models import SubscriptionEvent
+from billing.stripe_ids import prefix_of
 from organizations.models import Organization
 
-_SHAPE = re.compile(r"^(?P<prefix>[a-z]{1,12})_[A-Za-z0-9_]+$")
+_SHAPE = re.compile(r"^[a-z]{1,12}_[A-Za-z0-9_]+$")
 
 # With these Stripe's ids begin. Anything else with an underscore may as well be a slug or half an e-mail.
 _PREFIXES = frozenset(
-    "acct card ch cn cus dp du evt ii il in li pi pm price prod promo py pyr re req seti si sub txn".split()
+    "acct card ch cn cus dp du evt ii il in li pi pm price prod promo py pyr re req seti si sub sub_sched txn".split()
 )
 
-# Which column of the ledger an id is looked up in, by its prefix. Each has an index.
-LEDGER_COLUMNS = {
-    "evt_": "stripe_event_id",
-    "cus_": "stripe_customer_id",
-    "sub_": "stripe_subscription_id",
-    "in_": "stripe_invoice_id",
-    "ch_": "stripe_charge_id",
-    "py_": "stripe_charge_id",
-    "re_": "stripe_refund_id",
-    "pyr_": "stripe_refund_id",
+# Which column of the ledger has an id, by its prefix, if not that of the object itself. Each has an index.
+_LEDGER_COLUMNS = {
+    "evt": "stripe_event_id",
+    "cus": "stripe_customer_id",
+    "sub": "stripe_subscription_id",
+    "in": "stripe_invoice_id",
+    "ch": "stripe_charge_id",
+    "py": "stripe_charge_id",
+    "re": "stripe_refund_id",
+    "pyr": "stripe_refund_id",
+    "req": "stripe_request_id",
 }
 
 
@@ -45,8 +47,12 @@ def is_an_id(term: str) -> bool:
 
 def is_stripe_id(term: str) -> bool:
     """Whether this looks like an id of Stripe's: one of its prefixes, an underscore, letters and digits."""
-    found = _SHAPE.match(term)
-    return found is not None and found["prefix"] in _PREFIXES
+    return bool(_SHAPE.match(term)) and prefix_of(term) in _PREFIXES
+
+
+def ledger_column_of(stripe_id: str) -> str:
+    """The column of the ledger in which an id of Stripe's is looked up."""
+    return _LEDGER_COLUMNS.get(prefix_of(stripe_id), "stripe_object_id")
 
 
 def find(term: str) -> Found | None:
@@ -80,7 +86,7 @@ def _owner(stripe_id: str) -> Found | None:
         key = organizations.filter(**{column: stripe_id}).values_list("pk", flat=True).first()
         if key is not None:
             return Found(organization_id=key)
-    customer_id = mirror.customer_of(stripe_id)
+    customer_id = mirror.customer_of(stripe_id) or mirror.payer_of(stripe_id)
     if customer_id is None:
         return None
     key = organizations.filter(stripe_customer_id=customer_id).values_list("pk", flat=True).first()
@@ -88,10 +94,7 @@ def _owner(stripe_id: str) -> Found | None:
 
 
 def _named_in_ledger(stripe_id: str) -> Found | None:
-    column = LEDGER_COLUMNS.get(stripe_id[: stripe_id.find("_") + 1])
-    if column is None:
-        return None
-    events = SubscriptionEvent.objects.filter(**{column: stripe_id}).order_by("-id")
+    events = SubscriptionEvent.objects.filter(**{ledger_column_of(stripe_id): stripe_id}).order_by("-id")
     newest = events.values_list("pk", "organization_id").first()
     if newest is None:
         return None

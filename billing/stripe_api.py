@@ -34,6 +34,7 @@ from billing.errors import (
     StripeUnreachable,
 )
 from billing.refusals import words_for
+from billing.stripe_ids import prefix_of
 from billing.telemetry import STRIPE_CALLS
 
 type StripeObject = dict[str, Any]
@@ -92,8 +93,15 @@ def configuration_problem() -> str | None:
 def dashboard_url(stripe_id: str, livemode: bool | None = None) -> str:
     """The page of an object in Stripe's own dashboard; `livemode` None means the mode of our key."""
     live = settings.STRIPE_LIVE_MODE if livemode is None else livemode
-    pages = {"cus": "customers", "sub": "subscriptions", "in": "invoices", "evt": "events", "du": "disputes"}
-    prefix = stripe_id.split("_", 1)[0]
+    pages = {
+        "cus": "customers",
+        "sub": "subscriptions",
+        "sub_sched": "subscription_schedules",
+        "in": "invoices",
+        "evt": "events",
+        "du": "disputes",
+    }
+    prefix = prefix_of(stripe_id)
     page = pages.get(prefix, "payments" if prefix in {"pi", "ch", "py"} else "search?query=")
     separator = "" if page.endswith("=") else "/"
     return f"https://dashboard.stripe.com/{'' if live else 'test/'}{page}{separator}{stripe_id}"
@@ -101,9 +109,8 @@ def dashboard_url(stripe_id: str, livemode: bool | None = None) -> str:
 
 def path_of(stripe_id: str) -> str | None:
     """Where an object is read, by its id; None for a kind that we do not read."""
-    if stripe_id.startswith("sub_sched_"):
-        return None  # comes along with its subscription
-    base = PATHS.get(stripe_id.split("_", 1)[0])
+    # A schedule has none here: it comes along with its subscription.
+    base = PATHS.get(prefix_of(stripe_id))
     return f"{base}/{stripe_id}" if base else None
 
 

@@ -31,14 +31,15 @@ _MEMBER_SIMILARITY = "0.5"
 _AS_TYPED = """
     WITH found AS (
         (SELECT id, 0 AS rank FROM organizations_organization
-          WHERE UPPER(name::text) LIKE %(exactly)s OR UPPER(slug::text) LIKE %(exactly)s
-             OR UPPER(billing_email::text) LIKE %(exactly)s LIMIT %(most)s)
+          WHERE UPPER(name::text) LIKE UPPER(%(exactly)s) OR UPPER(slug::text) LIKE UPPER(%(exactly)s)
+             OR UPPER(billing_email::text) LIKE UPPER(%(exactly)s) LIMIT %(most)s)
         UNION ALL
         (SELECT id, 1 FROM organizations_organization
-          WHERE UPPER(name::text) LIKE %(begins)s OR UPPER(billing_email::text) LIKE %(begins)s LIMIT %(most)s)
+          WHERE UPPER(name::text) LIKE UPPER(%(begins)s) OR UPPER(billing_email::text) LIKE UPPER(%(begins)s)
+          LIMIT %(most)s)
         UNION ALL
         (SELECT id, 2 FROM organizations_organization
-          WHERE UPPER(name::text) LIKE %(word)s LIMIT %(most)s)
+          WHERE UPPER(name::text) LIKE UPPER(%(word)s) LIMIT %(most)s)
         {within}
     )
     SELECT ARRAY(
@@ -53,34 +54,50 @@ _AS_TYPED = """
 _WITHIN = """
         UNION ALL
         (SELECT id, 3 FROM organizations_organization
-          WHERE UPPER(name::text) LIKE %(within)s OR UPPER(slug::text) LIKE %(within)s
-             OR UPPER(billing_email::text) LIKE %(within)s LIMIT %(most)s)
+          WHERE UPPER(name::text) LIKE UPPER(%(within)s) OR UPPER(slug::text) LIKE UPPER(%(within)s)
+             OR UPPER(billing_email::text) LIKE UPPER(%(within)s) LIMIT %(most)s)
         UNION ALL
         (SELECT organization_id, 4 FROM organizations_membership
           WHERE status <> 'removed'
-            AND user_id IN (SELECT id FROM {users} WHERE UPPER(email::text) LIKE %(within)s LIMIT %(most)s)
+            AND user_id IN (SELECT id FROM {users} WHERE UPPER(email::text) LIKE UPPER(%(within)s) LIMIT %(most)s)
           LIMIT %(most)s)
 """
 
-# Members by what stands before the "@": the rest is the same for so many that it tells nobody apart.
+# What stands behind so many names that it tells nobody apart, and before the "@" of so many billing e-mails.
+_FORMS = frozenset("ab ag as bv co corp gmbh inc kg limited llc ltd nv oy plc sa sarl se spa srl ug".split())
+_OFFICES = frozenset(
+    "accounting accounts ap billing finance hello info invoice invoices office payments".split()
+)
+
+# The most alike of each arm; a name also as a whole, where a part of it says nothing. Members by what stands before the
+# "@": the rest is the same for so many that it tells nobody apart.
 _ALIKE = """
     SELECT ARRAY(
                SELECT id FROM (
-                   (SELECT id, word_similarity(%(term)s, UPPER(name::text)) AS likeness
-                      FROM organizations_organization WHERE UPPER(name::text) %%> %(term)s LIMIT %(most)s)
+                   (SELECT id, word_similarity(UPPER(%(telling)s), UPPER(name::text)) AS likeness
+                      FROM organizations_organization WHERE UPPER(name::text) %%> UPPER(%(telling)s)
+                     ORDER BY likeness DESC LIMIT %(enough)s)
                    UNION ALL
-                   (SELECT id, word_similarity(%(term)s, UPPER(slug::text))
-                      FROM organizations_organization WHERE UPPER(slug::text) %%> %(term)s LIMIT %(most)s)
+                   (SELECT id, similarity(UPPER(%(whole)s), UPPER(name::text)) AS likeness
+                      FROM organizations_organization
+                     WHERE %(whole)s <> '' AND UPPER(name::text) %% UPPER(%(whole)s)
+                     ORDER BY likeness DESC LIMIT %(enough)s)
                    UNION ALL
-                   (SELECT id, word_similarity(%(term)s, UPPER(billing_email::text))
-                      FROM organizations_organization WHERE UPPER(billing_email::text) %%> %(term)s LIMIT %(most)s)
+                   (SELECT id, word_similarity(UPPER(%(telling)s), UPPER(slug::text)) AS likeness
+                      FROM organizations_organization WHERE UPPER(slug::text) %%> UPPER(%(telling)s)
+                     ORDER BY likeness DESC LIMIT %(enough)s)
+                   UNION ALL
+                   (SELECT id, word_similarity(UPPER(%(mail)s), UPPER(billing_email::text)) AS likeness
+                      FROM organizations_organization WHERE UPPER(billing_email::text) %%> UPPER(%(mail)s)
+                     ORDER BY likeness DESC LIMIT %(enough)s)
                ) AS alike GROUP BY id ORDER BY MAX(likeness) DESC, id LIMIT %(enough)s
            ),
            set_config('pg_trgm.word_similarity_threshold', %(member_similarity)s, true),
            ARRAY(
                SELECT organization_id FROM organizations_membership JOIN (
-                   SELECT id, word_similarity(%(term)s, UPPER(email::text)) AS likeness FROM {users}
-                    WHERE %(local)s <> '' AND UPPER(split_part(email::text, '@', 1)) %%> %(local)s LIMIT %(most)s
+                   SELECT id, word_similarity(UPPER(%(term)s), UPPER(email::text)) AS likeness FROM {users}
+                    WHERE %(local)s <> '' AND UPPER(split_part(email::text, '@', 1)) %%> UPPER(%(local)s)
+                    LIMIT %(most)s
                ) AS alike ON user_id = alike.id
                 WHERE status <> 'removed'
                 GROUP BY organization_id ORDER BY MAX(likeness) DESC, organization_id LIMIT %(enough)s
@@ -96,7 +113,7 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
     few, those of which one of these looks like it follow, if `alike`: of the members' only where it finds nothing, for
     there are many more of them.
     """
-    term = " ".join(term.replace("\0", "").split())[:_LONGEST].upper()
+    term = " ".join(term.replace("\0", "").split())[:_LONGEST]
     if not term:
         return []
     literal = term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -119,9 +136,12 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
         )
         found = list(cursor.fetchone()[0])
         if alike and len(found) < _ENOUGH and len(term) > 2:
-            local = term.split("@")[0]
+            local, telling = term.split("@")[0], _telling(term)
             asked: dict[str, str | int] = {
                 "term": term,
+                "telling": telling,
+                "whole": term if telling != term else "",
+                "mail": _telling_of_mail(term) if "@" in term else telling,
                 # Without a letter or digit nothing is looked for, but everything would be looked through.
                 "local": local if not found and len(local) > 2 and any(map(str.isalnum, local)) else "",
                 "member_similarity": _MEMBER_SIMILARITY,
@@ -132,6 +152,19 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
             organizations, _likeness, of_members, _scans = cursor.fetchone()
             found = list(dict.fromkeys([*found, *organizations, *of_members]))
     return found
+
+
+def _telling(term: str) -> str:
+    """What of a name tells it apart: "Amce" of "Amce GmbH"; the whole where nothing would be left."""
+    words = [word for word in term.split() if word.strip(".,").casefold() not in _FORMS]
+    return " ".join(words) or term
+
+
+def _telling_of_mail(mail: str) -> str:
+    """The same of an e-mail: without the end of its domain, and without what stands for an office."""
+    local, _at, domain = mail.partition("@")
+    company = domain.rpartition(".")[0] or domain
+    return company if company and local.casefold() in _OFFICES else f"{local} {company}".strip()
 
 
 def find_users(term: str) -> list[int]:

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from adminops.admin.keyset import Lane
 from adminops.pages.ledger import event_words
-from billing.finding import LEDGER_COLUMNS, is_stripe_id
+from billing.finding import is_stripe_id, ledger_column_of
 from billing.one_look import read_once
 from billing.operations import COURSES
 from billing.operations.base import Course
@@ -20,7 +20,6 @@ MOST_ORGANIZATIONS = 20
 """As many as a name may mean here; whoever means more finds them in the list of customers."""
 
 EVENT_TYPE = re.compile(r"^[a-z_]+(\.[a-z_]+)+$")
-_COLUMNS = LEDGER_COLUMNS | {"req_": "stripe_request_id"}
 _LARGEST_KEY = 2**63 - 1
 
 
@@ -35,7 +34,7 @@ def lane_of(term: str) -> Lane:
     if term in event_words.TYPES or term in COURSES:
         return [Q(type=term)]
     if is_stripe_id(term):
-        column = _COLUMNS.get(term[: term.find("_") + 1], "stripe_object_id")
+        column = ledger_column_of(term)
         if column in ("stripe_customer_id", "stripe_subscription_id"):
             owner = Organization.objects.filter(**{column: term}).values_list("pk", flat=True).first()
             if owner is not None:
@@ -46,7 +45,7 @@ def lane_of(term: str) -> Lane:
     spelled = [Q(type=term)] if EVENT_TYPE.match(term) else []
     unknown = [Q(stripe_object_id=term)] if "_" in term and " " not in term else []
     own = [Q(type=type_) for type_ in _own_types(term)]
-    return [*spelled, *unknown, *own, *of_organizations(find_organizations(term))]
+    return [*spelled, *unknown, *own, *of_organizations(find_organizations(term, alike=False))]
 
 
 def _own_types(term: str) -> list[str]:
@@ -74,7 +73,7 @@ def organizations_meant(term: str) -> Lane:
         known = Q(stripe_customer_id=term) | Q(stripe_subscription_id=term)
         return of_organizations(list(Organization.objects.filter(known).values_list("pk", flat=True)[:2]))
     exact = Organization.objects.filter(slug=term).values_list("pk", flat=True).first()
-    return of_organizations([exact] if exact is not None else find_organizations(term))
+    return of_organizations([exact] if exact is not None else find_organizations(term, alike=False))
 
 
 def of_organizations(keys: list[int]) -> Lane:

@@ -36,6 +36,12 @@ def invoices_of(customer_id: str, limit: int | None = None) -> list[StripeObject
     return newest(Invoice.objects.filter(customer_id=customer_id), limit)
 
 
+def payer_of(payment_intent_id: str) -> str | None:
+    """The customer whose payment named this intent, by their id; lists bring payments without their intents."""
+    charges = with_columns(Charge).filter(bo_intent=payment_intent_id)
+    return charges.values_list("customer_id", flat=True).first()
+
+
 def newest_invoice(customer: OuterRef) -> Subquery:
     """Of the newest invoice of the customer whose id another query has there: what a list tells of it, or NULL."""
     invoices = Invoice.objects.filter(customer_id=customer).exclude(stripe_data__status="draft")

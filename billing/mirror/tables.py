@@ -23,6 +23,7 @@ from djstripe.models import (
 from djstripe.models.base import StripeModel
 
 from billing.stripe_api import StripeObject
+from billing.stripe_ids import prefix_of
 
 # Parents before children. What the admin shows read-only is the same list.
 MIRRORED_MODELS: tuple[type[StripeModel], ...] = (
@@ -79,7 +80,7 @@ _BY_PREFIX: dict[str, type[StripeModel]] = {
 
 def customer_of(stripe_id: str) -> str | None:
     """Whose object this is, by the customer's id; None where the mirror does not know it or it is nobody's."""
-    model = _BY_PREFIX.get(stripe_id.split("_", 1)[0])
+    model = _BY_PREFIX.get(prefix_of(stripe_id))
     found = one(model.objects.filter(id=stripe_id)) if model else None
     if found is None:
         return None

@@ -89,6 +89,31 @@ def test_a_slip_in_a_members_e_mail_or_a_slug_still_finds_it(support: Client, ty
     assert names(support, "Northwind Labs", "Former Employer", "Contoso", q=typed) == ["Northwind Labs"]
 
 
+def test_a_misspelt_name_is_found_among_many_of_the_same_form(support: Client) -> None:
+    OrganizationFactory(name="Acme GmbH", billing_email="billing@acme.example")
+    for number in range(25):
+        OrganizationFactory(name=f"Bafipune {number} GmbH", billing_email=f"billing@bafipune{number}.example")
+    known = ["Acme GmbH", *(f"Bafipune {number} GmbH" for number in range(25))]
+    for misspelt in ("Akme GmbH", "Acne GmbH", "billing@acmee.example"):
+        assert names(support, *known, q=misspelt)[0] == "Acme GmbH"
+
+
+def test_what_is_typed_is_found_in_every_script(support: Client) -> None:
+    OrganizationFactory(name="Großmann & Söhne")
+    OrganizationFactory.create_batch(25, name="Grossmarkt")
+    assert names(support, "Großmann & Söhne", "Grossmarkt", q="großmann")[0] == "Großmann & Söhne"
+
+
+@pytest.mark.parametrize("id_", ["sub_sched_1Abc", "pi_1Abc", "req_1Abc"])
+def test_ids_that_only_an_event_names_lead_to_its_customer(support: Client, id_: str) -> None:
+    organization = OrganizationFactory()
+    column = "stripe_request_id" if id_.startswith("req") else "stripe_object_id"
+    SubscriptionEventFactory(organization=organization, **{column: id_})
+    answer = support.get(LIST, {"q": id_})
+    assert answer.status_code == 302
+    assert answer["Location"].endswith(f"/organization/{organization.pk}/change/")
+
+
 def test_what_sounds_alike_is_read_off_indexes() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")

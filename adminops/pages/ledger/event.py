@@ -16,6 +16,7 @@ from adminops.pages.ledger import documents, event_words, payload
 from adminops.pages.ledger.answers import answer_in_words, declined_in_words
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
+from billing.stripe_ids import prefix_of
 
 # Who may read how our own code failed; it can quote what a customer wrote.
 SEE_TRACEBACKS = "billing.view_traceback"
@@ -29,6 +30,7 @@ _MIRRORED = {
     "in": "invoice",
     "ch": "charge",
     "py": "charge",
+    "pi": "charge",
     "re": "refund",
     "pyr": "refund",
     "du": "dispute",
@@ -120,7 +122,7 @@ def _ids(event: SubscriptionEvent, viewer: Any) -> Iterator[NamedId]:
 
 
 def _our_page(event: SubscriptionEvent, stripe_id: str, viewer: Any) -> str:
-    prefix = stripe_id.split("_", 1)[0]
+    prefix = prefix_of(stripe_id)
     if event.organization_id and viewer.has_perm("organizations.view_organization"):
         if stripe_id == event.stripe_customer_id:
             return reverse("admin:organizations_organization_change", args=[event.organization_id])

@@ -28,14 +28,34 @@ class Family:
 OTHER = "other"
 """Whatever is of no family: types that are new to us among them."""
 
+_OF_SUBSCRIPTIONS = (
+    "change_seats",
+    "schedule_seats",
+    "withdraw_scheduled_seats",
+    "cancel_subscription",
+    "reactivate_subscription",
+    "pause_collection",
+    "resume_collection",
+)
+
 # By their names in the address. What staff give back is an operation of theirs and a refund as well.
 FAMILIES: dict[str, Family] = {
     "operations": Family(gettext_lazy("Staff operations"), types=tuple(OPERATIONS)),
-    "hold.": Family(gettext_lazy("Suspensions"), ("hold.",)),
-    "customer.subscription.": Family(gettext_lazy("Subscriptions"), ("customer.subscription.",)),
+    "hold.": Family(
+        gettext_lazy("Suspensions"),
+        ("hold.",),
+        ("suspend_organization", "activate_organization", "resume_billing"),
+    ),
+    "customer.subscription.": Family(
+        gettext_lazy("Subscriptions"), ("customer.subscription.",), _OF_SUBSCRIPTIONS
+    ),
     "subscription_schedule.": Family(gettext_lazy("Plans for subscriptions"), ("subscription_schedule.",)),
     "customer.": Family(gettext_lazy("Customers"), ("customer.",)),
-    "coupon.": Family(gettext_lazy("Coupons"), ("coupon.", "promotion_code.", "customer.discount.")),
+    "coupon.": Family(
+        gettext_lazy("Coupons"),
+        ("coupon.", "promotion_code.", "customer.discount."),
+        ("apply_discount", "remove_discount"),
+    ),
     "invoice.": Family(
         gettext_lazy("Invoices and credit notes"),
         ("invoice.", "invoiceitem.", "invoice_payment.", "credit_note."),
