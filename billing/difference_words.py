@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from billing.differences import ORGANIZATION, Difference
+from billing.differences import ORGANIZATION, Count, Difference, Differences
 from billing.money import format_money
 from organizations.models import Organization
 
@@ -76,21 +76,33 @@ def values_of(difference: Difference) -> tuple[str, str]:
     return _value(difference, difference.ours), _value(difference, difference.stripes)
 
 
+def in_words(differences: Differences) -> list[str]:
+    """Each difference as a few words: "Seats 3 → 8"; none where nothing differs."""
+    said = [f"{name_of(each)} {change_of(each)}" for each in differences.found]
+    said += [f"{MISSING[each.kind]}: {each.n}" for each in differences.missing]
+    if differences.detached:
+        said.append(f"{_('Payment methods that the customer no longer has')}: {differences.detached}")
+    return said
+
+
+def shortened(said: list[str]) -> list[str]:
+    """The first of what differs, and how many more there are."""
+    if len(said) <= TOLD:
+        return said
+    more = len(said) - TOLD
+    return [*said[:TOLD], ngettext("and %(n)d more", "and %(n)d more", more) % {"n": more}]
+
+
 def told_differences(plan: dict[str, Any] | None) -> tuple[str, ...]:
     """What the plan of a ledger row says of its `Differences`, each as a few words; None where nobody looked."""
     if plan is None:
         return (_("nobody looked before at what differed"),)
-    found = [Difference(**each) for each in plan["found"]]
-    said = [f"{name_of(each)} {change_of(each)}" for each in found]
-    said += [f"{MISSING[each['kind']]}: {each['n']}" for each in plan["missing"]]
-    if plan["detached"]:
-        said.append(f"{_('Payment methods that the customer no longer has')}: {plan['detached']}")
+    found = tuple(Difference(**each) for each in plan["found"])
+    missing = tuple(Count(**each) for each in plan["missing"])
+    said = in_words(Differences(found, missing, plan["detached"], plan["lifts_hold"]))
     if not said:
         return (_("nothing differed"),)
-    if len(said) > TOLD:
-        more = len(said) - TOLD
-        said = [*said[:TOLD], ngettext("and %(n)d more", "and %(n)d more", more) % {"n": more}]
-    told = [_("corrected: %(differences)s") % {"differences": "; ".join(said)}]
+    told = [_("corrected: %(differences)s") % {"differences": "; ".join(shortened(said))}]
     if plan["lifts_hold"]:
         told.append(_("the hold for non-payment was lifted"))
     return tuple(told)

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from billing import mirror, stripe_api
+from billing.errors import ObjectMissing
 from billing.stripe_api import StripeObject
 
 type BeforeEachCall = Callable[[], None]
 """Called before each call to Stripe; what it raises ends the reading."""
+
+type ReadObject = Callable[[str, str], list[StripeObject]]
+"""Given whose it is and its id, the object as `read_object` gives it."""
 
 
 def _as_it_comes() -> None:
@@ -36,6 +40,29 @@ def read_object(
         before_each_call()
         return [stripe_api.retrieve(card), found]
     return [found]
+
+
+class ReadOnce:
+    """`read_object` for many that may be about the same: Stripe is asked for each object once.
+
+    What Stripe does not know is remembered as well. Not for long: what it says changes.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str | None, str], list[StripeObject] | ObjectMissing] = {}
+
+    def __call__(self, customer_id: str, object_id: str) -> list[StripeObject]:
+        """The object, as `read_object` gives it. Raises what that raises."""
+        key = kind_of_catalogue(customer_id), object_id
+        if key not in self._read:
+            try:
+                self._read[key] = read_object(customer_id, object_id)
+            except ObjectMissing as missing:
+                self._read[key] = missing
+        found = self._read[key]
+        if isinstance(found, ObjectMissing):
+            raise found
+        return found
 
 
 def read_everything(customer_id: str, before_each_call: BeforeEachCall = _as_it_comes) -> list[StripeObject]:

@@ -75,6 +75,8 @@ class PlannedRow:
     """What else there is about it that a person should know before agreeing."""
     figures: Mapping[Figure, int] = field(default_factory=dict)
     """What it adds to the sums of all rows."""
+    seen: str = ""
+    """What Stripe was found to say just now, where somebody looked. Told, not agreed to: it is in no digest."""
 
     @property
     def digest(self) -> str:
@@ -85,7 +87,7 @@ class PlannedRow:
 
 
 class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
-    """How one operation is done to many. Has no state of its own, and asks Stripe nothing."""
+    """How one operation is done to many. Has no state of its own, and asks Stripe nothing, but in `looked_at`."""
 
     type: ClassVar[str]
     """The operation's, in `OPERATIONS`."""
@@ -125,6 +127,18 @@ class BulkKind[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
     def sums(self, figures: Counter[Figure]) -> list[str]:
         """What all rows come to together, in words; `figures` are theirs, added up."""
         return []
+
+    def looked_at(self, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
+        """The rows with what is `seen` at Stripe, for a page that shows them; most kinds need not look."""
+        return list(rows)
+
+    @property
+    def source(self) -> str:
+        """Where what is shown comes from, and what becomes of it, in a sentence or two."""
+        return _(
+            "Told from what was last read from Stripe. Each is held against Stripe when its turn comes, and left alone"
+            " where it is no longer as shown."
+        )
 
     @abstractmethod
     def hold(self, basis: dict[str, Any], subject: SubjectT, choices: ChoicesT, preview: PreviewT) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from billing.bulk.base import BulkKind, OrganizationsKind, PlannedRow, Selected, changed, with_held
-from billing.errors import OperationRefused
+from billing.errors import OperationRefused, StripeBusy, StripeError, StripeRefused
 from billing.late_meaning import with_meaning
 from billing.models import SubscriptionEvent
 from billing.operations.base import Choices, Preview
-from billing.operations.reprocess import ReprocessPreview, unprocessable
+from billing.operations.reprocess import ReprocessEvent, ReprocessPreview, unprocessable
 from billing.operations.resync import ResyncUnseen, lock_key_of, unconnected
 from billing.operations.settlement import AnyOperation
+from billing.reading import ReadOnce
 from organizations.models import Organization
+
+# Somebody waits while Stripe is asked: so many rows are looked at, and none begun after so many seconds.
+ROWS_LOOKED_AT = 25
+LOOKING_SECONDS = 8
 
 
 class ResyncMany(OrganizationsKind[Choices, Preview]):
@@ -73,8 +82,44 @@ class ReprocessMany(BulkKind[SubscriptionEvent, Choices, ReprocessPreview]):
         outlook = _("Read from Stripe again: %(objects)s") % {"objects": ", ".join(objects)}
         return PlannedRow(selected, Choices(), outlook, {"objects": objects})
 
+    def looked_at(self, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
+        """The first rows with what reading them again would change; of the others, that nobody looked, and why."""
+        read, at = ReadOnce(), int(timezone.now().timestamp())
+        until = time.monotonic() + LOOKING_SECONDS
+        shown: list[PlannedRow] = []
+        stopped = ""
+        for row in rows[:ROWS_LOOKED_AT]:
+            if not stopped and time.monotonic() > until:
+                stopped = _("Not looked at beforehand: Stripe is slow to answer just now.")
+            seen = stopped
+            if not stopped:
+                try:
+                    seen = capfirst(ReprocessEvent().foreseen(row.selected.subject, at, read).words)
+                except (OperationRefused, StripeRefused) as refusal:
+                    seen = str(refusal.message)
+                except StripeError as failure:
+                    # Asking for the next would only take longer to be told the same.
+                    seen = stopped = _unseen(failure)
+            shown.append(replace(row, seen=seen))
+        unseen = _("Not looked at beforehand: only the first %(n)d are.") % {"n": ROWS_LOOKED_AT}
+        return [*shown, *(replace(row, seen=unseen) for row in rows[ROWS_LOOKED_AT:])]
+
+    @property
+    def source(self) -> str:
+        return _(
+            "What would change is what Stripe says now. Each is read from Stripe once more when its turn comes, and"
+            " what it says then replaces what we hold."
+        )
+
     def hold(
         self, basis: dict[str, Any], subject: SubscriptionEvent, choices: Choices, preview: ReprocessPreview
     ) -> None:
         if list(preview.objects) != basis["objects"]:
             raise OperationRefused(changed())
+
+
+def _unseen(failure: StripeError) -> str:
+    """Why what would change is not shown, in a sentence."""
+    if isinstance(failure, StripeBusy):
+        return _("Not looked at beforehand: Stripe is busy just now.")
+    return _("Not looked at beforehand: Stripe gave no answer just now.")

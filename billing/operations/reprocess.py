@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.difference_words import told_differences
+from billing.difference_words import in_words, shortened, told_differences
 from billing.differences import Differences, compare
 from billing.errors import ObjectMissing, OperationRefused
 from billing.late_meaning import with_meaning
@@ -21,7 +21,7 @@ from billing.operations.base import Choices, Intent, Operation, Preview, Settlem
 from billing.operations.intent import in_progress, record_intent
 from billing.operations.resync import read_again
 from billing.operations.settlement import carry_out
-from billing.reading import catalogue_key, kind_of_catalogue, read_object
+from billing.reading import ReadObject, catalogue_key, kind_of_catalogue, read_object
 from billing.stripe_api import CATALOGUE, StripeObject
 from billing.sync import request_sync
 from organizations.models import Organization
@@ -39,6 +39,16 @@ class ReprocessPreview(Preview):
     """Those of the objects that Stripe does not know, or not any more."""
     differences: Differences
 
+    @property
+    def words(self) -> str:
+        """What would change, in a line, for where many are looked at."""
+        said = shortened(in_words(self.differences))
+        if self.differences.lifts_hold:
+            said.append(_("the hold for non-payment is lifted"))
+        if self.missing:
+            said.append(_("not at Stripe, or not any more: %(ids)s") % {"ids": ", ".join(self.missing)})
+        return "; ".join(said) or _("nothing differs")
+
 
 class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
     """Let an event wait for its objects to be read once more. Asks nothing of Stripe but to tell, so it has no step."""
@@ -55,6 +65,10 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
 
     def preview(self, subject: SubscriptionEvent, choices: Choices, at: int) -> ReprocessPreview:
         """The event's objects, read from Stripe and held against our own."""
+        return self.foreseen(subject, at, read_object)
+
+    def foreseen(self, subject: SubscriptionEvent, at: int, read_one: ReadObject) -> ReprocessPreview:
+        """The preview, with another way to read an object: `ReadOnce` where many are looked at."""
         reason = self.refuse_reason(subject)
         if reason:
             raise OperationRefused(reason)
@@ -62,7 +76,7 @@ class ReprocessEvent(Operation[SubscriptionEvent, Choices, ReprocessPreview]):
         missing = []
         for object_id in subject.objects_to_read or ():
             try:
-                read += read_object(_sync_key(subject), object_id)
+                read += read_one(_sync_key(subject), object_id)
             except ObjectMissing:
                 missing.append(object_id)
         customer_id = subject.stripe_customer_id or _customer_in(read) or ""

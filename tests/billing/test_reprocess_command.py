@@ -136,3 +136,16 @@ def test_what_happened_to_a_product_is_processed_again_too(
         " No difference found; it is being read from Stripe again now all the same.\n1 processed again\n",
     )
     assert CustomerSync.objects.get(pk=f"product/{product}").objects_wanted
+
+
+def test_a_dry_run_reads_each_object_once_and_names_what_stripe_has_not(
+    sandbox: Sandbox, organization: Organization, world: World
+) -> None:
+    told(organization, world)
+    told(organization, world)
+    told(organization, world, objects_to_read=["in_gone"])
+    sandbox.control("DELETE", "log")
+    status, words = run("--failed", "--dry-run")
+    assert (status, words.count("nothing differs")) == (0, 2)
+    assert "would stay: not at Stripe, or not any more: in_gone" in words
+    assert len(sandbox.control("GET", "log")["calls"]) == 2

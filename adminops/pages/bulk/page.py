@@ -1,8 +1,9 @@
 """The page that does one operation to many: ask, show what will happen to each, start exactly that.
 
-Nothing changes before the confirmation, and nothing here asks Stripe: a row is shown from our own rows, and held
-against Stripe's when its turn comes (`billing.bulk`). What was ticked and typed is a draft in the person's session, so
-that Back and Reload find it; what was shown of it travels as a signed token bound to the person.
+Nothing changes before the confirmation: a row is shown from our own rows, and held against Stripe's when its turn comes
+(`billing.bulk`). Only a kind that is about what Stripe says looks there beforehand, at the first few. What was ticked
+and typed is a draft in the person's session, so that Back and Reload find it; what was shown of it travels as a signed
+token bound to the person.
 """
 
 from __future__ import annotations
@@ -155,11 +156,14 @@ class BulkPage:
             return self.show(form, started=started)
         planned = jobs.plan(self.kind, self.keys, form.asked(), cast(Any, self.request.user))
         planned.refused[:] = [(each, words.without_reassurance(why)) for each, why in planned.refused]
+        token = self.token(planned, form.asked())
+        planned.rows[:] = self.kind.looked_at(planned.rows)
         return self.show(
             form,
             plan=planned,
             notice=notice,
-            token=self.token(planned, form.asked()),
+            source=self.kind.source,
+            token=token,
             cautions=cautions.counted(row.cautions for row in planned.rows),
             sums=self.kind.sums(planned.figures) if len(planned.rows) > 1 else [],
             duration=self.duration(len(planned.rows)),

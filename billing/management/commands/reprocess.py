@@ -17,12 +17,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from billing import budget, stripe_api
-from billing.difference_words import MISSING, change_of, name_of
 from billing.errors import BillingError
 from billing.management.commands.resync import age
 from billing.models import SubscriptionEvent
-from billing.operations.base import Choices
 from billing.operations.reprocess import ReprocessEvent, process_unasked
+from billing.reading import ReadObject, ReadOnce
 
 FINE, LEFT_OUT = 0, 2
 State = SubscriptionEvent.State
@@ -66,9 +65,10 @@ class Command(BaseCommand):
             raise CommandError(problem)
         told = []
         outcomes: Counter[str] = Counter()
+        read = ReadOnce()
         with budget.spending("bulk"):
             for event in self._events(options):
-                line = _process(event, is_dry=options["dry_run"])
+                line = _process(event, read, is_dry=options["dry_run"])
                 outcomes[line["outcome"]] += 1
                 if options["json"]:
                     told.append(line)
@@ -112,16 +112,14 @@ def _narrowed(options: dict[str, Any]) -> QuerySet[SubscriptionEvent]:
     return rows
 
 
-def _process(event: SubscriptionEvent, *, is_dry: bool) -> dict[str, Any]:
+def _process(event: SubscriptionEvent, read: ReadObject, *, is_dry: bool) -> dict[str, Any]:
     line = {"event": event.stripe_event_id or str(event.pk), "type": event.type, "state": event.state}
     try:
         if is_dry:
-            preview = ReprocessEvent().preview(event, Choices(), int(timezone.now().timestamp()))
-            words = [f"{name_of(each)} {change_of(each)}" for each in preview.differences.found]
-            words += [f"{MISSING[each.kind]}: {each.n}" for each in preview.differences.missing]
+            preview = ReprocessEvent().foreseen(event, int(timezone.now().timestamp()), read)
             return line | {
                 "outcome": "would change" if preview.differences.number else "would stay",
-                "message": "; ".join(words) or _("nothing differs"),
+                "message": preview.words,
             }
         act = process_unasked(event, _("Asked for on the command line."))
         return line | {"outcome": "processed again", "message": act.message or ""}
