@@ -65,6 +65,17 @@ def test_events_are_found_by_what_names_their_organization(support: Client) -> N
         assert ids(support, organization=typed) == [], typed
 
 
+def test_events_of_whoever_is_only_called_alike_are_not_listed(support: Client) -> None:
+    northwind, alike = (
+        OrganizationFactory(name=name, slug=slug, billing_email=f"{slug}@post.example")
+        for name, slug in (("Northwind Labs", "a"), ("Northwynd Lab", "b"))
+    )
+    event = SubscriptionEventFactory(organization=northwind)
+    SubscriptionEventFactory(organization=alike)
+    assert ids(support, organization="Northwind Labs") == [event.pk]
+    assert ids(support, q="Northwind Labs") == [event.pk]
+
+
 def test_events_are_found_by_who_acted(support: Client) -> None:
     ann = StaffFactory(username="ann", first_name="Ann", last_name="Archer", email="ann@desk.example")
     event = StaffEventFactory(actor=ann)
