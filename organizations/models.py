@@ -118,6 +118,8 @@ class Organization(models.Model):
             models.Index(fields=["subscription_status", "name"], name="org_subscription_status"),
             models.Index(fields=["current_period_end"], name="org_period_end"),
             models.Index(fields=["mrr"], name="org_mrr"),
+            models.Index(fields=["currency", "name"], name="org_currency"),
+            GinIndex(OpClass(Upper("plan"), name="gin_trgm_ops"), name="org_plan_trigram"),
             models.Index(fields=["last_activity_at"], name="org_last_activity"),
             models.Index(fields=["created_at"], name="org_created"),
             models.Index(fields=["seats"], name="org_seats"),
@@ -206,6 +208,9 @@ class Membership(models.Model):
         indexes = [
             models.Index(fields=["organization", "status"], name="membership_status"),
             models.Index(fields=["organization", "role"], name="membership_role"),
+            # For the list of all members, which is narrowed by either, the newest first.
+            models.Index(fields=["status", "-id"], name="membership_of_status"),
+            models.Index(fields=["role", "-id"], name="membership_of_role"),
         ]
 
     def __str__(self) -> str:

@@ -52,6 +52,7 @@ class SubscriptionEvent(models.Model):
         blank=True,
         related_name="events",
         verbose_name=_("organization"),
+        db_index=False,  # `event_organization` begins with it
     )
     organization_label = models.CharField(max_length=200, null=True, blank=True)
     actor = models.ForeignKey(
@@ -61,6 +62,7 @@ class SubscriptionEvent(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("by"),
+        db_index=False,  # `event_of_actor` is of those that have one
     )
     actor_label = models.CharField(max_length=200, null=True, blank=True)
     reason = models.TextField(_("reason"), null=True, blank=True)

@@ -173,6 +173,20 @@ def _pages(organizations: int, events: int) -> list[Page]:
                 for query in ("state=open", "amount_from=300", "q=contoso", "p=150")
             ],
         ),
+        Page(
+            "members: narrowed",
+            [
+                f"/admin/organizations/membership/?{query}"
+                for query in ("status__exact=suspended", "role__exact=owner", "status__exact=invited")
+            ],
+        ),
+        Page(
+            "customers: other filters",
+            [
+                f"/admin/{customers}?{query}"
+                for query in ("drift=yes", "role=ownerless", "plan=enterpri", "failed=yes", "currency=jpy")
+            ],
+        ),
         Page("payments", ["/admin/djstripe/charge/"]),
         Page("refunds", ["/admin/djstripe/refund/", "/admin/djstripe/refund/?state=failed"]),
         Page("disputes", ["/admin/djstripe/dispute/", "/admin/djstripe/dispute/?state=needs_response"]),

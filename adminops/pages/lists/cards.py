@@ -86,7 +86,7 @@ def _cards(figures: Figures, changelist: Any) -> tuple[Card, ...]:
         Card(
             " · ".join(format_money(each.mrr, each.currency) for each in figures.money if each.mrr) or "–",
             _("MRR"),
-            changelist.get_query_string({"o": changelist.descending_by("mrr")}),
+            **link(mrr_from="1", o=changelist.descending_by("mrr")),
         ),
         Card(
             counted(figures.past_due),
