@@ -65,9 +65,9 @@ contract-live: $(STAMPS)/development $(STAMPS)/contract  ## Run one script again
 check: lint test contract  ## What CI runs: lint, test and contract
 
 .PHONY: soak
-soak: $(STAMPS)/development  ## Hold money, refunds and the road of webhooks to their properties, long (SEEDS=1000 FIRST=0 BESIDE=30)
+soak: $(STAMPS)/development  ## Hold money, refunds, webhooks and reconciliation to their properties, long (SEEDS=1000 FIRST=0 BESIDE=30)
 	@echo "Seeds $(or $(FIRST),0) and the $(or $(SEEDS),1000) from there"
-	@MONEY_FIRST_SEED=$(or $(FIRST),0) MONEY_SEEDS=$(or $(SEEDS),1000) $(BIN)/python -m pytest -q -n 2 tests/sandbox/test_money_properties.py tests/billing/test_refund_properties.py tests/webhooks/test_road_properties.py
+	@MONEY_FIRST_SEED=$(or $(FIRST),0) MONEY_SEEDS=$(or $(SEEDS),1000) $(BIN)/python -m pytest -q -n 2 tests/sandbox/test_money_properties.py tests/billing/test_refund_properties.py tests/webhooks/test_road_properties.py tests/billing/reconciliation/test_interleavings.py
 	@BENCH_SEEDS=$(or $(BESIDE),30) $(BIN)/python -m tests.bench --only road
 
 .PHONY: bench

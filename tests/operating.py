@@ -17,6 +17,7 @@ from billing.operations import OPERATIONS
 from billing.operations.base import Agreement, Choices, Subject
 from billing.operations.intent import agree, perform
 from billing.operations.settlement import AnyOperation
+from billing.operations.sweeper import settle_pending
 from tests.factories import StaffFactory
 
 
@@ -70,6 +71,17 @@ def grow_older(seconds: float) -> None:
             "UPDATE billing_operationstep SET sent_at = sent_at - make_interval(secs => %s)", [seconds]
         )
         cursor.execute("SET session_replication_role = origin")
+
+
+def settle_everything() -> None:
+    """Let the sweeper do its work, until no operation can be under way any more."""
+    ours = SubscriptionEvent.objects.filter(state="pending").exclude(source="stripe")
+    for _ in range(6):
+        if not ours.exists():
+            return
+        make_due()
+        settle_pending()
+        grow_older(60)
 
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:

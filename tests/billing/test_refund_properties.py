@@ -21,12 +21,11 @@ from pytest_django import Settings
 
 from billing.errors import BillingError
 from billing.models import SubscriptionEvent
-from billing.operations.sweeper import settle_pending
 from billing.sync import sync_customer
 from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.factories import StaffFactory
-from tests.operating import grow_older, make_due, show
+from tests.operating import settle_everything, show
 from tests.seeds import seeded
 from tests.stripe_world import charges_at_stripe, make_customer, make_organization
 
@@ -201,16 +200,6 @@ def at_once(acts: list[Callable[[], Any]]) -> None:
     for thread in threads:
         thread.join()
     assert broken == []
-
-
-def settle_everything() -> None:
-    """Let the sweeper do its work, until nothing can be under way any more."""
-    for _ in range(6):
-        if not OURS.filter(state="pending").exists():
-            return
-        make_due()
-        settle_pending()
-        grow_older(60)
 
 
 @seeded

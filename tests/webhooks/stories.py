@@ -15,10 +15,13 @@ import stripe
 from django.db import connection
 from django.db.models import F, QuerySet
 from django.utils import timezone
-from djstripe.models import Price
+from djstripe.models import Price, Product
 
-from billing import mirror, sync
-from billing.models import CustomerSync
+from billing import mirror, stripe_api, sync
+from billing.differences import compare
+from billing.models import CustomerSync, SubscriptionEvent
+from billing.reading import read_everything
+from organizations.models import Organization
 from tests.conftest import Sandbox
 from tests.stripe_world import World, make_customer, make_organization, make_price
 from webhooks import backfill
@@ -119,6 +122,21 @@ class Story:
         self.sandbox.control("POST", "faults", {"kind": kind, "method": "GET", "seconds": 1, **calls})
 
 
+def deadly[**P, R](whole: Callable[P, R], fate: Callable[[], float]) -> Callable[P, R]:
+    """A function before or after which its process may die: under 0.06 before, over 0.94 after."""
+
+    def wrapped(*args: P.args, **named: P.kwargs) -> R:
+        told = fate()
+        if told < 0.06:
+            raise Killed
+        done = whole(*args, **named)
+        if told > 0.94:
+            raise Killed
+        return done
+
+    return wrapped
+
+
 def behind() -> QuerySet[CustomerSync]:
     """Whoever has something that is still to be read."""
     return CustomerSync.objects.filter(wanted__gt=F("done"))
@@ -129,18 +147,10 @@ def workers(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Workers that read what is wanted, some of whom die; another takes each one's place."""
     stop, deaths, lock = threading.Event(), random.Random(chance.random()), threading.Lock()
 
-    def deadly[**P, R](whole: Callable[P, R]) -> Callable[P, R]:
-        def wrapped(*args: P.args, **named: P.kwargs) -> R:
-            with lock:
-                fate = deaths.random()
-            if fate < 0.06 and not stop.is_set():
-                raise Killed
-            done = whole(*args, **named)
-            if fate > 0.94 and not stop.is_set():
-                raise Killed
-            return done
-
-        return wrapped
+    def fate() -> float:
+        with lock:
+            drawn = deaths.random()
+        return drawn if threading.current_thread() in threads and not stop.is_set() else 0.5
 
     def work() -> None:
         while not stop.is_set():
@@ -154,10 +164,10 @@ def workers(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         connection.close()
 
     with monkeypatch.context() as patch:
-        patch.setattr(sync, "_read", deadly(sync._read))
-        patch.setattr(sync, "_settle", deadly(sync._settle))
-        patch.setattr(sync, "_settle_catalogue", deadly(sync._settle_catalogue))
-        patch.setattr(mirror, "upsert", deadly(mirror.upsert))
+        patch.setattr(sync, "_read", deadly(sync._read, fate))
+        patch.setattr(sync, "_settle", deadly(sync._settle, fate))
+        patch.setattr(sync, "_settle_catalogue", deadly(sync._settle_catalogue, fate))
+        patch.setattr(mirror, "upsert", deadly(mirror.upsert, fate))
         threads = [threading.Thread(target=work) for _ in range(WORKERS)]
         for thread in threads:
             thread.start()
@@ -181,22 +191,66 @@ def play(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def grow_quiet(sandbox: Sandbox, settings: Any) -> None:
     """Nothing goes wrong any more; what is on its way arrives, and the jobs that look for what got lost run once."""
+    calm(sandbox, settings)
+    backfill.recover()
+    read_what_is_wanted()
+
+
+def calm(sandbox: Sandbox, settings: Any) -> None:
+    """Nothing goes wrong any more, and what is on its way arrives."""
     sandbox.control("DELETE", "faults")
     settings.STRIPE_READ_TIMEOUT = 60
     # Stripe has the last word: seconds after a refund, it tells the reference by itself. Then its clock stands still.
     sandbox.control("POST", "clock", {"advance": AFTERMATH})
     # What is to be delivered again much later is found in the list first, and known when it comes.
-    patience = time.monotonic() + 0.6
+    let_arrive(sandbox, 0.6)
+
+
+def let_arrive(sandbox: Sandbox, seconds: float) -> None:
+    """Wait for webhooks that are on their way, so many seconds at most."""
+    patience = time.monotonic() + seconds
     while sandbox.control("GET", "deliveries")["waiting"] and time.monotonic() < patience:
         time.sleep(0.02)
-    backfill.recover()
+
+
+def read_what_is_wanted() -> None:
+    """What workers do in the end: read all that is still to be read."""
+    # The dead hold no lease for ever. One by one, for what arrives now locks several.
+    for key in CustomerSync.objects.filter(lease_until__isnull=False).values_list("pk", flat=True):
+        CustomerSync.objects.filter(pk=key).update(lease_token=None, lease_until=None)
     for _ in range(20):
         waiting = dict(behind().values_list("pk", "objects_wanted"))
         if not waiting:
             return
         for key, wanted in waiting.items():
-            # The dead hold no lease for ever, and nobody wants to wait for the next attempt of what failed.
-            CustomerSync.objects.filter(pk=key).update(lease_token=None, lease_until=None)
+            # Nobody wants to wait for the next attempt of what failed.
             sync.request_sync(key, wanted)
             sync.sync_customer(key)
     raise AssertionError("it never grew quiet")
+
+
+def hold_to_stripe(story: Story) -> None:
+    """Our rows are Stripe's: nothing is stale, nothing is missing."""
+    for world, organization in zip(story.worlds, story.organizations, strict=True):
+        organization = Organization.objects.get(pk=organization.pk)
+        said = read_everything(world.customer)
+        found = compare(organization, world.customer, said, timezone.now(), everything=True)
+        assert (found.found, found.missing, found.detached) == ((), (), 0)
+        drafts = {each["id"] for each in mirror.invoices_of(world.customer)}
+        assert drafts == {each["id"] for each in said if each["object"] == "invoice"}
+        assert bool((mirror.customer(world.customer) or {}).get("deleted")) is (
+            world.customer in story.deleted
+        )
+    for product in stripe_api.list_pages("/v1/products"):
+        for each in product:
+            assert Product.objects.get(id=each["id"]).name == each["name"]
+
+
+def hold_to_events() -> None:
+    """Every event that Stripe lists is ours, and none waits."""
+    listed = {event["id"]: event["type"] for page in stripe_api.list_pages("/v1/events") for event in page}
+    kept = SubscriptionEvent.objects.filter(source="stripe")
+    assert dict(kept.values_list("stripe_event_id", "type")) == listed
+    open_ones = kept.filter(state__in=["pending", "failed", "parked"])
+    waiting = list(open_ones.values_list("type", "state", "error"))
+    assert not waiting, waiting
