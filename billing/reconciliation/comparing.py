@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from billing.mirror import listing as mirrored
-from billing.models import ReconciliationRun
+from billing.models import OrganizationCheck, ReconciliationRun
 from billing.reconciliation import recording
 from billing.reconciliation.checks import COLUMNS, findings_of
 from billing.reconciliation.gathering import gather, gather_unowned, refunds_made_here
@@ -118,6 +118,13 @@ def look_again(run: ReconciliationRun, compared: Compared, go_on: Callable[[], N
             go_on()
             sync_customer(customer_id)
     _add(compared, compare_some(run, waiting))
+    # Their events are not listed again once this run has ended: whoever runs next compares them all the same.
+    OrganizationCheck.objects.filter(organization__in=compared.busy).update(digest="")
+
+
+def left_alone() -> set[int]:
+    """Keys of organizations that the last run that met them could not compare, because they were being changed."""
+    return set(OrganizationCheck.objects.filter(digest="").values_list("organization_id", flat=True))
 
 
 def _add(compared: Compared, more: Compared) -> None:

@@ -31,7 +31,7 @@ from billing.mirror import listing as mirrored
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import bookkeeping, listing, mending
 from billing.reconciliation.checks import CHECKS
-from billing.reconciliation.comparing import Compared, compare_all, compare_some, look_again
+from billing.reconciliation.comparing import Compared, compare_all, compare_some, left_alone, look_again
 from billing.reconciliation.listing import RunFailed
 from billing.reconciliation.recording import Recorded
 from billing.reconciliation.replay import replay
@@ -261,12 +261,14 @@ def _full(run: Run, go_on: Any) -> Compared:
 def _incremental(run: Run, go_on: Any) -> Compared:
     customers = _catch_up(run, go_on)
     bookkeeping.enter(run, Phase.COMPARING)
-    keys = set(
-        Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True)
-    ) | set(
-        Discrepancy.objects.unsettled()
-        .filter(organization__isnull=False)
-        .values_list("organization_id", flat=True)
+    keys = (
+        set(Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True))
+        | set(
+            Discrepancy.objects.unsettled()
+            .filter(organization__isnull=False)
+            .values_list("organization_id", flat=True)
+        )
+        | left_alone()
     )
     return compare_some(run, [key for key in keys if key])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 
 import pytest
@@ -13,7 +14,9 @@ from billing.reconciliation import replay
 from organizations.models import Organization
 from tests.billing.reconciliation.running import found, reconcile
 from tests.conftest import Sandbox
+from tests.operating import settle_everything, show
 from tests.stripe_world import make_customer, make_organization
+from tests.webhooks.stories import read_what_is_wanted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,6 +72,31 @@ def test_one_organization_is_compared_and_mended_alone(sandbox: Sandbox) -> None
     mine.refresh_from_db()
     theirs.refresh_from_db()
     assert (mine.seats, theirs.seats) == (11, 8)
+
+
+def test_who_was_left_alone_is_compared_by_the_next_run(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes until an act of staff is known to have been done."""
+    monkeypatch.setattr(replay, "ON_ITS_WAY", -datetime.timedelta(seconds=5))
+    # The next run lists nothing that happened before this one.
+    monkeypatch.setattr(replay, "OVERLAP", datetime.timedelta(seconds=5))
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    reconcile()
+    settings.STRIPE_READ_TIMEOUT = 0.3
+    shown = show("pause_collection", organization)
+    lost = {"kind": "timeout_after", "method": "POST", "path": "/v1/subscriptions/*", "seconds": 1}
+    sandbox.control("POST", "faults", lost)
+    shown.apply()
+    sandbox.client.v1.customers.delete(world.customer)
+    time.sleep(1.1)  # Stripe's events know whole seconds only
+    run = reconcile("incremental")
+    assert (run.state, run.left_alone) == ("done", 1)
+    settle_everything()
+    read_what_is_wanted()
+    reconcile("incremental")
+    assert ("customer_gone", organization.slug) in found()
 
 
 def test_without_a_usable_key_nothing_is_started(sandbox: Sandbox, settings: Settings) -> None:
