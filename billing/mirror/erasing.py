@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from djstripe.models import Customer
+from djstripe.models import Charge, Customer
 
 from billing.mirror.tables import id_of
 from billing.stripe_api import StripeObject
@@ -27,13 +27,29 @@ _PERSONAL: dict[str, tuple[str, ...]] = {
         *("customer_name", "customer_email", "customer_phone", "customer_address", "customer_shipping"),
         *("customer_tax_ids", "custom_fields", "description", "footer", "hosted_invoice_url", "invoice_pdf"),
     ),
+    # What was shown to the bank: names, addresses, letters, files. That there was a dispute and how it ended stays.
+    "dispute": ("evidence", "metadata"),
 }
-_EMPTY: dict[str, Any] = {"metadata": {}, "billing_details": {}}
+_EMPTY: dict[str, Any] = {"metadata": {}, "billing_details": {}, "evidence": {}}
 
 
-def owner_of(data: StripeObject) -> str | None:
-    """Whose it is, by the customer's id."""
-    return data["id"] if data["object"] == "customer" else id_of(data.get("customer"))
+def owners_of(objects: Iterable[StripeObject]) -> dict[str, str]:
+    """Whose each of these is, the customer's id by its own; a dispute is whose charge it is about."""
+    objects = list(objects)
+    owners = {
+        each["id"]: owner
+        for each in objects
+        if (owner := each["id"] if each["object"] == "customer" else id_of(each.get("customer")))
+    }
+    charges = {
+        each["id"]: charge
+        for each in objects
+        if each["object"] == "dispute" and (charge := id_of(each.get("charge")))
+    }
+    unread = Charge.objects.filter(id__in={charge for charge in charges.values() if charge not in owners})
+    of_charges = {**dict(unread.values_list("id", "customer_id")), **owners} if charges else {}
+    owners |= {id_: owner for id_, charge in charges.items() if (owner := of_charges.get(charge))}
+    return owners
 
 
 def erased_among(customer_ids: Iterable[str]) -> set[str]:

@@ -14,6 +14,7 @@ from django.db import models
 from djstripe.models import (
     Charge,
     Customer,
+    Dispute,
     Invoice,
     PaymentIntent,
     PaymentMethod,
@@ -23,7 +24,7 @@ from djstripe.models import (
 )
 from djstripe.models.base import StripeModel
 
-from billing.mirror.erasing import erased_among, owner_of, without_personal
+from billing.mirror.erasing import erased_among, owners_of, without_personal
 from billing.mirror.tables import MIRRORED_MODELS, MODEL_OF, id_of
 from billing.stripe_api import StripeObject
 
@@ -63,9 +64,7 @@ def upsert(objects: Iterable[StripeObject], *, rules_catalogue: bool = False) ->
 
 def _leave_out_erased(batch: dict[type[StripeModel], dict[str, StripeObject]]) -> None:
     """Take what is personal out of what is of customers whose data were erased here; Stripe may go on telling it."""
-    named = {
-        id_: owner for found in batch.values() for id_, data in found.items() if (owner := owner_of(data))
-    }
+    named = owners_of(data for found in batch.values() for data in found.values())
     erased = erased_among(named.values()) if named else set()
     for found in batch.values() if erased else ():
         for id_, data in found.items():
@@ -79,9 +78,10 @@ def erase(customer_id: str) -> int:
     Runs inside the caller's transaction.
     """
     documents = 0
-    for model in (Customer, PaymentMethod, Subscription, PaymentIntent, Charge, Invoice):
-        column = "id" if model is Customer else "customer_id"
-        rows = model.objects.select_for_update().filter(**{column: customer_id}).order_by("id")
+    columns: dict[type[StripeModel], str] = {Customer: "id", Dispute: "charge__customer_id"}
+    for model in (Customer, PaymentMethod, Subscription, PaymentIntent, Charge, Invoice, Dispute):
+        column = columns.get(model, "customer_id")
+        rows = model.objects.select_for_update(of=("self",)).filter(**{column: customer_id}).order_by("id")
         found = [without_personal(data) for data in rows.values_list("stripe_data", flat=True)]
         if found:
             _write(model, found)

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from djstripe.models import Charge, Customer, Invoice, PaymentMethod
+from djstripe.models import Charge, Customer, Dispute, Invoice, PaymentMethod
 
 from billing import mirror, retention
 from billing.inbox import request_sync
@@ -150,3 +150,29 @@ def test_what_stripe_tells_of_an_erased_customer_later_does_not_bring_it_back(
 
     assert not any(secret in documents(world.customer) for secret in SECRETS)
     assert not EventPayload.objects.filter(event=late).exists()
+
+
+def test_what_was_shown_to_the_bank_goes_and_the_dispute_stays(
+    sandbox: Sandbox, world: World, organization: Organization
+) -> None:
+    [charge] = mirror.charges_of(world.customer)
+    made = sandbox.control("POST", "disputes", {"charge": charge["id"], "amount": 700})["id"]
+    shown = {"customer_name": "Northwind Labs", "customer_email_address": "billing@northwind.example"}
+    sandbox.client.v1.disputes.update(made, {"evidence": {**shown, "uncategorized_text": "letters"}})
+    request_sync(world.customer, [charge["id"], made])
+    sync_customer(world.customer)
+    assert any(secret in json.dumps(mirror.disputes_of(world.customer)) for secret in SECRETS)
+    delete_at_stripe(sandbox, world)
+
+    retention.erase_personal_data(organization.pk)
+
+    def holds_nothing() -> None:
+        [dispute] = mirror.disputes_of(world.customer)
+        assert (dispute["evidence"], dispute["amount"], dispute["reason"]) == ({}, 700, "fraudulent")
+        assert Dispute.objects.get(id=made).evidence == {}
+
+    holds_nothing()
+    # Told again, alone: whose it is, only its charge says.
+    request_sync(world.customer, [made])
+    sync_customer(world.customer)
+    holds_nothing()
