@@ -168,21 +168,21 @@ def _fail(
         waiting.filter(id__in=parked).update(
             state=State.PARKED, next_attempt_at=None, processed_at=timezone.now(), **failed
         )
-        _tell_of_parked(parked, error)
+        _tell_of_parked(parked)
 
 
-def _tell_of_parked(ids: list[int], error: Exception) -> None:
+def _tell_of_parked(ids: list[int]) -> None:
     """One alert for what was given up together; given up once more after a person asked for it, it is told again."""
     first = SubscriptionEvent.objects.select_related("organization").get(pk=ids[0])
     raise_alert(
         "event_parked",
         f"{first.pk}@{first.processed_at:%Y-%m-%d}",
         ngettext(
-            "%(n)d event of Stripe's (%(type)s) could not be used in three days of trying: %(error)s",
-            "%(n)d events of Stripe's (the first: %(type)s) could not be used in three days of trying: %(error)s",
+            "%(n)d event of Stripe's (%(type)s) could not be used in three days of trying.",
+            "%(n)d events of Stripe's (the first: %(type)s) could not be used in three days of trying.",
             len(ids),
         )
-        % {"n": len(ids), "type": first.type, "error": error},
+        % {"n": len(ids), "type": first.type},
         organization=first.organization,
         event=first,
     )

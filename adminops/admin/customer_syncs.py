@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 from django.urls import reverse
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from adminops.admin.base import ReadOnlyAdmin
+from adminops.pages.ledger.event import SEE_TRACEBACKS
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.models import CustomerSync
 from organizations.models import Organization
@@ -36,7 +37,9 @@ class CustomerSyncAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerSync]:
         waiting = CustomerSync.objects.filter(wanted__gt=F("done"))
         told = Subquery(_ORGANIZATION.values(told=JSONObject(key="pk", name="name"))[:1])
-        return waiting.annotate(owner=told).order_by("next_attempt_at", "pk")
+        # The admin itself serves many at once, so each row says what its reader may see.
+        sees_errors = Value(request.user.has_perm(SEE_TRACEBACKS))
+        return waiting.annotate(owner=told, sees_errors=sees_errors).order_by("next_attempt_at", "pk")
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("next_attempt_at", "pk")
@@ -75,9 +78,10 @@ class CustomerSyncAdmin(ReadOnlyAdmin):
         return str(len(obj.objects_wanted))
 
     @display(description=_("What failed last"))
-    def what_failed(self, obj: CustomerSync) -> str:
+    def what_failed(self, obj: Any) -> str:
         if not obj.last_error:
             return NOTHING
-        return format_html(
-            '<span class="bo-remark-cell">{}</span>', Truncator(obj.last_error).chars(_LONGEST_ERROR)
-        )
+        said = str(_("It could not be read."))
+        if obj.sees_errors:
+            said = f"{said} {Truncator(obj.last_error).chars(_LONGEST_ERROR)}"
+        return format_html('<span class="bo-remark-cell">{}</span>', said)

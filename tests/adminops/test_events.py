@@ -225,14 +225,36 @@ def test_the_page_says_everything_about_an_event(support: Client) -> None:
         str(event.uuid),
     ):
         assert expected in text
-    assert "sub_secret_answer" not in text
+
+
+def test_what_stripe_answered_is_a_payload_and_no_traceback(staff: Callable[..., Client]) -> None:
+    event = StaffEventFactory()
+    OperationStepFactory(event=event, answer={"id": "sub_secret_answer"})
+    own = {
+        permission: staff("billing.view_subscriptionevent", f"billing.{permission}")
+        for permission in ("view_eventpayload", "view_traceback")
+    }
+    assert "sub_secret_answer" in Page(own["view_eventpayload"].get(event_page(event))).text
+    assert "sub_secret_answer" not in Page(own["view_traceback"].get(event_page(event))).text
 
 
 def test_how_our_code_failed_is_for_those_with_a_permission(support: Client, administrator: Client) -> None:
     event = SubscriptionEventFactory(state="failed", error="It failed.", traceback="Traceback: line 7")
-    assert "It failed." in Page(support.get(event_page(event))).text
-    assert "Traceback: line 7" not in Page(support.get(event_page(event))).text
-    assert "Traceback: line 7" in Page(administrator.get(event_page(event))).text
+    raw = ("It failed.", "Traceback: line 7")
+    told = Page(support.get(event_page(event))).text
+    assert not [words for words in raw if words in told]
+    assert "It could not be processed; it is tried again" in told
+    told = Page(administrator.get(event_page(event))).text
+    assert not [words for words in raw if words not in told]
+    parked = SubscriptionEventFactory(state="parked", error="It failed.")
+    told = Page(support.get(event_page(parked))).text
+    assert "It could not be processed, and is not tried again by itself; it waits for a person." in told
+    assert "It failed." not in told
+
+
+def test_an_event_left_aside_says_why_to_everybody(support: Client) -> None:
+    event = SubscriptionEventFactory(state="ignored", error="Nobody here is that customer.")
+    assert "Nobody here is that customer." in Page(support.get(event_page(event))).text
 
 
 NASTY = {

@@ -109,6 +109,8 @@ def test_what_fails_for_days_is_given_up_and_told_once(
     alert = Alert.objects.get()
     assert (alert.kind, alert.event, alert.organization) == ("event_parked", first, organization)
     assert alert.message.startswith("2 events of Stripe's (the first: invoice.updated) could not be used")
+    # How it failed is for those who may read it; it stands with the event.
+    assert alert.message.endswith("in three days of trying.")
     assert inbox.overdue_customers() == []
     assert not is_behind(world.customer)
 

@@ -1,4 +1,4 @@
-"""How Stripe answered what staff asked of it, in words."""
+"""How Stripe answered what staff asked of it, and what becomes of what we could not use, in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from django.utils.translation import gettext as _
 
+from adminops.pages import words
 from billing.models import OperationStep, SubscriptionEvent
 from billing.refusals import words_for
 
@@ -31,6 +32,18 @@ def answer_in_words(event: SubscriptionEvent, steps: Sequence[OperationStep]) ->
     if any(is_declined(step) for step in steps):
         return _("declined by Stripe: %(why)s") % {"why": why}
     return _("not done: %(why)s") % {"why": why}
+
+
+def failure_in_words(event: SubscriptionEvent) -> str:
+    """That an event of Stripe's could not be used, and what becomes of it; empty where it could."""
+    if event.state == State.PARKED:
+        return _("It could not be processed, and is not tried again by itself; it waits for a person.")
+    if event.state != State.FAILED:
+        return ""
+    if event.next_attempt_at is None:
+        return _("It could not be processed; it is tried again.")
+    when = words.short_moment(event.next_attempt_at)
+    return _("It could not be processed; it is tried again at %(when)s.") % {"when": when}
 
 
 def confirmed_in_words(seconds: float) -> str:

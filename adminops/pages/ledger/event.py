@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from adminops.pages.badges import event_badge, retry_badge
 from adminops.pages.ledger import documents, event_words, payload
-from adminops.pages.ledger.answers import answer_in_words, declined_in_words
+from adminops.pages.ledger.answers import answer_in_words, declined_in_words, failure_in_words
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 from billing.stripe_ids import prefix_of
@@ -59,18 +59,20 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
     ids = list(_ids(event, viewer))
     told = {each.id for each in ids}
     is_act = event.source != SubscriptionEvent.Source.STRIPE
+    is_ignored = event.state == SubscriptionEvent.State.IGNORED
     return {
         "event": event,
         "badge": event_badge(event),
         "retry": retry_badge(event),
-        "is_ignored": event.state == SubscriptionEvent.State.IGNORED,
+        "is_ignored": is_ignored,
         "type_in_words": event_words.type_in_words(event.type),
         "by": event_words.by_whom(event),
         "login": event.actor_label if event.actor_label != event_words.by_whom(event) else "",
         "bulk_job": (event.after or {}).get("bulk_job") if event.type == DENIED else None,
         "answer": answer_in_words(event, steps) if is_act and steps else "",
-        # What Stripe itself said of an act; of a webhook, why we could not use it.
-        "error": event.error if sees_tracebacks or not is_act else "",
+        "failed": "" if is_act else failure_in_words(event),
+        # What Stripe itself said of an act; of a webhook, why we could not use it. Why we left it aside is a sentence.
+        "error": event.error if sees_tracebacks or is_ignored else "",
         "quantity_change": event_words.change_of_quantity(event),
         "status_change": event_words.change_of_status(event),
         "ids": ids,
@@ -79,7 +81,7 @@ def event_context(event: SubscriptionEvent, viewer: Any) -> dict[str, Any]:
                 "step": step,
                 "declined": declined_in_words(event, step),
                 "params": payload.pretty(step.params),
-                "answer": payload.pretty(step.answer) if step.answer is not None and sees_tracebacks else "",
+                "answer": payload.pretty(step.answer) if step.answer is not None and sees_payloads else "",
                 "error": payload.pretty(step.error) if step.error is not None and sees_tracebacks else "",
             }
             for step in steps

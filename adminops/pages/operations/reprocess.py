@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from adminops.pages.ledger.event import SEE_TRACEBACKS
 from adminops.pages.ledger.event_words import type_in_words
 from adminops.pages.operations import differences
 from adminops.pages.operations.forms import OptionalReasonForm
@@ -33,7 +34,7 @@ class ReprocessPage(OperationPage[SubscriptionEvent, Choices, ReprocessPreview])
             facts.append(
                 ngettext("Tried %(n)d time.", "Tried %(n)d times.", event.attempts) % {"n": event.attempts}
             )
-        if event.error:
+        if event.error and self.user.has_perm(SEE_TRACEBACKS):
             facts.append(_("Last time: %(error)s") % {"error": event.error})
         return facts
 
