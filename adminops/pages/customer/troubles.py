@@ -16,6 +16,7 @@ from adminops.pages import words
 from adminops.pages.badges import AMBER, RED
 from adminops.pages.customer.invoice_page import page_url
 from adminops.pages.ledger import event_words
+from adminops.pages.ledger.timeline import MAY_SEE as MAY_SEE_EVENTS
 from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.money import format_money
@@ -158,13 +159,14 @@ def _failed_refunds(page: CustomerPage) -> list[Trouble]:
 
 def _unsettled(page: CustomerPage) -> list[Trouble]:
     """Operations whose outcome we do not know yet, and Stripe's events that we could not use."""
+    sees = page.user.has_perm(MAY_SEE_EVENTS)
     found = []
     for event in page.dealings.unsettled[:_ACTS_TOLD]:
         is_parked = event.state == SubscriptionEvent.State.PARKED
         words_of_it = {"what": event_words.type_in_words(event.type), "who": event_words.by_whom(event)}
         found.append(
             Trouble(
-                event.message
+                (event.message if sees else "")
                 or (
                     _(
                         "What became of “%(what)s” by %(who)s could not be found out; somebody must look at Stripe."
@@ -174,8 +176,8 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
                 )
                 % words_of_it,
                 RED if is_parked else AMBER,
-                _("See what is known") if is_parked else _("See how far it is"),
-                reverse("admin:billing_subscriptionevent_change", args=[event.pk]),
+                (_("See what is known") if is_parked else _("See how far it is")) if sees else "",
+                reverse("admin:billing_subscriptionevent_change", args=[event.pk]) if sees else "",
             )
         )
     failed = len(page.dealings.unused)
@@ -189,8 +191,8 @@ def _unsettled(page: CustomerPage) -> list[Trouble]:
                 )
                 % {"count": failed},
                 AMBER,
-                _("See it") if failed == 1 else _("See them"),
-                f"{page.events_url}&state=troubled",
+                (_("See it") if failed == 1 else _("See them")) if sees else "",
+                f"{page.events_url}&state=troubled" if sees else "",
             )
         )
     return found
@@ -333,9 +335,11 @@ def _seats(page: CustomerPage) -> list[Trouble]:
     if seats is None or not organization.has_live_subscription or used <= seats:
         return []
     offer = next((o for o in page.actions if o.action.name == "change_seats" and not o.refusal), None)
+    members = ngettext("%(n)d active member", "%(n)d active members", used) % {"n": used}
+    paid = ngettext("%(n)d seat", "%(n)d seats", seats) % {"n": seats}
     return [
         Trouble(
-            _("%(used)d members are active on %(seats)d seats.") % {"used": used, "seats": seats},
+            _("%(members)s on %(seats)s.") % {"members": members, "seats": paid},
             AMBER,
             str(offer.action.label) if offer else "",
             offer.url if offer else "",
