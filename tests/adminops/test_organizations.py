@@ -327,7 +327,7 @@ def test_more_members_than_seats_and_unused_events_are_said(support: Client) -> 
     MembershipFactory.create_batch(3, organization=organization)
     SubscriptionEventFactory(organization=organization, state="failed")
     text = Page(support.get(change_page(organization))).text
-    assert "3 members are active on 1 seats." in text
+    assert "3 active members on 1 seat." in text
     assert "1 event from Stripe could not be used" in text
 
 
@@ -452,6 +452,16 @@ def test_nobody_adds_or_deletes_an_organization_here(administrator: Client) -> N
     address = reverse("admin:organizations_organization_delete", args=[organization.pk])
     assert administrator.post(address, {"post": "yes"}).status_code == 403
     assert Organization.objects.filter(pk=organization.pk).exists()
+
+
+def test_an_empty_list_promises_nothing_that_cannot_be_done(administrator: Client) -> None:
+    customers, members = (
+        Page(administrator.get(address)).text for address in (LIST, "/admin/organizations/membership/")
+    )
+    assert "No customers yet." in customers
+    assert "add one here" not in customers
+    assert "No members yet." in members
+    assert "here or by" not in members
 
 
 def test_members_are_listed_and_found_and_not_edited(administrator: Client) -> None:

@@ -8,10 +8,10 @@ from django.utils.translation import gettext_lazy
 # By the model of the list.
 _COMES: dict[str, Promise] = {
     "organizations.organization": gettext_lazy(
-        "No customers yet. Those that Stripe has are taken in by the command import_organizations, or add one here."
+        "No customers yet. Those that Stripe has are taken in by the command import_organizations."
     ),
     "organizations.membership": gettext_lazy(
-        "No members yet. They appear once they are added to a customer, here or by the product they use."
+        "No members yet. They appear once the product they use adds them to a customer."
     ),
     "organizations.accesstoken": gettext_lazy(
         "No access tokens yet. Add one for each product that asks whether a member may come in."
