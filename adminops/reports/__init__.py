@@ -1,4 +1,4 @@
-"""Lists as files. One row of `REPORTS` for each; a list whose model has one offers it (`adminops.pages.export`)."""
+"""Lists as files. One row of `REPORTS` for each; a list with one offers it (`adminops.pages.lists.export`)."""
 
 from adminops.reports.base import Report
 from adminops.reports.events import EVENTS

@@ -38,7 +38,7 @@ from organizations.models import Organization
 MAY_SEE = "billing.view_subscriptionevent"
 
 LINES_SHOWN = 20
-# What is folded into these lines; more is never read, however long the history.
+# What is folded into these lines; no more rows come, though PostgreSQL may pass over more where a kind is asked for.
 _ROWS_READ = 200
 # Longer words stand on the event's own page.
 _MOST_CHARACTERS = 300
