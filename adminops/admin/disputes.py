@@ -32,7 +32,7 @@ class DisputeAdmin(MoneyAdmin):
         "date",
         "organization",
         "reason",
-        "amount",
+        "amount_cell",
         "state",
         "answer_by",
         "at_stripe",

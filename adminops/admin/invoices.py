@@ -20,7 +20,7 @@ from billing.money import format_money
 class InvoiceAdmin(MoneyAdmin):
     """What was billed, what of it was paid and given back, and what is owed for how long."""
 
-    list_display = ("number", "date", "organization", "amount", "paid", "refunded", "state", "due")
+    list_display = ("number", "date", "organization", "amount_cell", "paid", "refunded", "state", "due")
     search_help_text = gettext_lazy("An invoice's number, a Stripe id, or a customer's name or e-mail")
     cohorts = {"overdue": (gettext_lazy("Overdue"), money_rows.OVERDUE)}
     unsettled = ("open",)

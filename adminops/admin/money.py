@@ -139,7 +139,8 @@ class MoneyAdmin(MirrorAdmin):
         )
 
     @display(description=_("Amount"))
-    def amount(self, obj: Any) -> str:
+    def amount_cell(self, obj: Any) -> str:
+        # Not `amount`: a field of that name, with what Stripe calls the amount, would be shown in its place.
         return money(obj.bo_amount, obj.bo_currency)
 
     @display(description=_("State"))

@@ -19,7 +19,7 @@ _WENT_THROUGH = Q(bo_status="succeeded")
 class PaymentAdmin(MoneyAdmin):
     """What cards were asked for, what came of it, and what went back."""
 
-    list_display = ("stripe_id", "date", "organization", "amount", "refunded", "card", "state")
+    list_display = ("stripe_id", "date", "organization", "amount_cell", "refunded", "card", "state")
     cohorts = {
         "refunded": (gettext_lazy("Refunded, in full or in part"), Q(bo_amount_refunded__gt=0)),
         "disputed": (gettext_lazy("Disputed"), Q(bo_disputed=True)),

@@ -114,6 +114,18 @@ def listed(client: Client, address: str, **query: str) -> list[str]:
     return [row.id for row in response.context["cl"].result_list]
 
 
+@pytest.mark.parametrize("address", LISTS)
+def test_amounts_stand_in_their_own_currency(administrator: Client, address: str) -> None:
+    yen = {"currency": "jpy", "amount": 12418, "amount_captured": 12418, "total": 12418}
+    organization = OrganizationFactory()
+    mirror.upsert([invoice(organization, 3, **yen), charge(organization, 3, **yen)])
+    mirror.upsert([refund(3, **yen), dispute(3, **yen)])
+    # In the row, not only in what all of them come to.
+    _above, rows = administrator.get(address).content.decode().split('id="result_list"')
+    assert "¥12,418" in rows
+    assert not {"12418", "124.18"} & set(Page(administrator.get(address)).text.split())
+
+
 def cards(client: Client, address: str, **query: str) -> list[str]:
     shown = client.get(address, query).context["cl"].cards.shown
     return [f"{card.value} {card.label}" for card in shown]

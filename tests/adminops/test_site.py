@@ -119,6 +119,18 @@ def test_every_page_says_which_stripe_it_is(
     assert word in Page(administrator.get(reverse("admin:index"))).text
 
 
+def test_no_column_that_we_word_is_hidden_behind_a_field_of_its_name() -> None:
+    hidden = [
+        f"{type(admin_).__name__}.{name}"
+        for model, admin_ in admin.site._registry.items()
+        for name in admin_.list_display
+        if isinstance(name, str)
+        and hasattr(type(admin_), name)
+        and name in {field.name for field in model._meta.get_fields()}
+    ]
+    assert hidden == []
+
+
 def test_no_admin_of_dj_stripes_own_is_reachable(administrator: Client) -> None:
     for model, model_admin in admin.site._registry.items():
         if model._meta.app_label == "djstripe":
