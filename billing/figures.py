@@ -53,11 +53,13 @@ class Figures:
     """Events of theirs that failed or wait for a person."""
     money: tuple[InCurrency, ...]
     """The currencies with the most organizations first."""
+    closed: int = 0
+    """Those that no hold keeps out, but the state of their subscription."""
 
     @property
     def active(self) -> int:
-        """Those that no hold keeps out."""
-        return self.organizations - self.suspended
+        """Those whose members may come in."""
+        return self.organizations - self.suspended - self.closed
 
 
 class _CountOf(Subquery):
@@ -91,6 +93,12 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
             suspended_count=_CountOf(
                 Organization.objects.suspended().filter(pk__in=listed).order_by().values("pk")
             ),
+            closed_count=_CountOf(
+                Organization.objects.without_admitting_subscription()
+                .filter(pk__in=listed)
+                .order_by()
+                .values("pk")
+            ),
             member_count=_CountOf(
                 Membership.objects.filter(status=Membership.Status.ACTIVE, organization__in=listed)
                 .order_by()
@@ -113,6 +121,7 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
     return Figures(
         organizations=sum(row["count"] for row in rows),
         suspended=once.get("suspended_count", 0),
+        closed=once.get("closed_count", 0),
         members=once.get("member_count", 0),
         paying=sum(row["paying_count"] for row in rows),
         past_due=sum(row["past_due_count"] for row in rows),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # Stripe's words. `incomplete_expired` and `canceled` are terminal: such a subscription never lives again.
 ENDED_STATUSES = ("canceled", "incomplete_expired")
 PAYING_STATUSES = ("active", "past_due")
+# What lets members in (organizations/access/decision.py, which says why).
+ADMITTING_STATUSES = ("active", "past_due", "trialing")
 
 
 # A live subscription that is set to end, at the end of its period or on a date.
@@ -50,6 +52,14 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
     def not_suspended(self) -> OrganizationQuerySet:
         """Organizations without an open hold."""
         return self.exclude(_held())
+
+    def admitted(self) -> OrganizationQuerySet:
+        """Organizations whose active members may come in."""
+        return self.not_suspended().filter(subscription_status__in=ADMITTING_STATUSES)
+
+    def without_admitting_subscription(self) -> OrganizationQuerySet:
+        """Organizations that no hold keeps out, but the state of their subscription."""
+        return self.not_suspended().exclude(subscription_status__in=ADMITTING_STATUSES)
 
     def paying(self) -> OrganizationQuerySet:
         """Organizations whose subscription bills, past due included."""

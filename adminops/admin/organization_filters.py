@@ -27,12 +27,15 @@ class AccessFilter(ChoiceFilter):
         held_for = [
             (kind.value, _("Suspended: %(kind)s") % {"kind": kind.label.lower()}) for kind in Hold.Kind
         ]
-        return [("active", _("Active")), ("suspended", _("Suspended")), *held_for]
+        closed = ("closed", _("Closed: no subscription that lets them in"))
+        return [("active", _("Open")), ("suspended", _("Suspended")), *held_for, closed]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()
         if value == "active":
-            return queryset.not_suspended()
+            return queryset.admitted()
+        if value == "closed":
+            return queryset.without_admitting_subscription()
         if value == "suspended":
             return queryset.suspended()
         if value in Hold.Kind.values:

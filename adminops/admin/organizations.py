@@ -172,7 +172,7 @@ class OrganizationAdmin(BackOfficeAdmin):
 
     @display(description=_("Access"))
     def access(self, obj: Any) -> str:
-        badge = access_badge(obj.holds_open)
+        badge = access_badge(obj, obj.holds_open)
         if not obj.holds_open:
             return format_html("{}", badge)
         # The kinds beneath the word: beside it they would make the column as wide as the longest of them.

@@ -20,7 +20,16 @@ _CAME_BACK = ("failed", "canceled")
 class RefundAdmin(MoneyAdmin):
     """What went back, what is on its way, and what did not arrive."""
 
-    list_display = ("stripe_id", "date", "organization", "amount_cell", "reason", "state", "waiting", "payment")
+    list_display = (
+        "stripe_id",
+        "date",
+        "organization",
+        "amount_cell",
+        "reason",
+        "state",
+        "waiting",
+        "payment",
+    )
     unsettled = ("pending", "requires_action")
     sums = {
         "listed": Sum("bo_amount"),

@@ -19,6 +19,7 @@ from adminops.pages import words
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
+from organizations.querysets import ADMITTING_STATUSES
 
 GREEN, AMBER, RED, GREY, BLUE = "green", "amber", "red", "grey", "blue"
 
@@ -79,8 +80,15 @@ def subscription_badge(organization: Organization) -> Badge:
     return Badge(word, tone, icon)
 
 
-def access_badge(holds: Sequence[Hold]) -> Badge:
-    """Whether members may come in: "Active", or "Suspended" with the kinds of the open holds."""
+def access_badge(organization: Organization, holds: Sequence[Hold]) -> Badge:
+    """Whether active members may come in, by their holds and then by their subscription."""
+    if not holds and organization.subscription_status not in ADMITTING_STATUSES:
+        return Badge(_("Closed"), GREY, "lock", title=_("There is no subscription that lets members in."))
+    return holds_badge(holds)
+
+
+def holds_badge(holds: Sequence[Hold]) -> Badge:
+    """Whether a hold keeps members out: "Active", or "Suspended" with the kinds of the open holds."""
     if not holds:
         return Badge(_("Active"), GREEN, "lock_open")
     kinds = ", ".join(hold.get_kind_display() for hold in holds)

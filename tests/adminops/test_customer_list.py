@@ -16,7 +16,9 @@ from adminops.admin import paging
 from adminops.models import SavedView
 from billing import figures, mirror
 from billing.models import Discrepancy
-from organizations.models import Hold, Membership, Organization
+from organizations.access.decision import decide
+from organizations.models import Hold, Membership, Organization, SubscriptionStatus
+from organizations.querysets import ADMITTING_STATUSES
 from tests.adminops.pages import Page
 from tests.factories import (
     HoldFactory,
@@ -353,6 +355,19 @@ def test_cards_say_what_is_listed_and_lead_to_it(support: Client) -> None:
     # Every card leads to a list; what is no choice of a filter narrows nothing.
     assert {"?failed=yes", "?role=any", "?drift=yes"} <= set(Page(support.get(LIST)).links)
     assert "4 organizations" in cards(support, failed="nonsense", role="?")
+
+
+def test_only_whom_the_access_decision_lets_in_counts_as_with_access(support: Client) -> None:
+    for status in (*SubscriptionStatus.values, ""):
+        organization = OrganizationFactory(name=f"Is {status or 'nothing'}", subscription_status=status)
+        member = MembershipFactory(organization=organization)
+        lets_in = decide(organization, member, []).allowed
+        assert lets_in is (status in ADMITTING_STATUSES)
+        page = Page(support.get(f"/admin/organizations/organization/{organization.pk}/change/")).text
+        assert ("Closed: there is no subscription that lets members in." in page) is not lets_in
+        assert (f"Is {status or 'nothing'}" in listed(support, access="active")) is lets_in
+        assert (f"Is {status or 'nothing'}" in listed(support, access="closed")) is not lets_in
+    assert "3 with access" in cards(support)
 
 
 def test_a_list_longer_than_is_counted_says_so(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from adminops.pages.badges import GREEN, RED, Badge, access_badge, member_badge, subscription_badge
+from adminops.pages.badges import GREEN, RED, Badge, holds_badge, member_badge, subscription_badge
 from adminops.pages.frame import page_context
 from organizations.access.decision import decide
 from organizations.models import Hold, Membership
@@ -63,7 +63,7 @@ def member_access(request: HttpRequest, organization_id: int, membership_id: int
     holds = list(organization.open_holds())
     access = decide(organization, membership, holds)
     states = (
-        (access_badge(holds), tuple(_hold_in_words(hold) for hold in holds)),
+        (holds_badge(holds), tuple(_hold_in_words(hold) for hold in holds)),
         (subscription_badge(organization), ()),
         (member_badge(membership), () if membership.user.is_active else (_("The account is disabled."),)),
     )

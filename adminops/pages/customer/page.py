@@ -37,6 +37,7 @@ from billing.operations.mirrored_account import DISPUTES_READ, balance_credits_o
 from billing.reconciliation.telling import Told, open_of
 from billing.stripe_api import StripeObject, configuration_problem
 from organizations.models import Hold, Organization, SubscriptionStatus
+from organizations.querysets import ADMITTING_STATUSES
 
 INVOICES_SHOWN = 36
 MOST_INVOICES = 1_000
@@ -71,7 +72,12 @@ class CustomerPage:
 
     @property
     def access(self) -> Badge:
-        return access_badge(self.holds)
+        return access_badge(self.organization, self.holds)
+
+    @property
+    def lets_nobody_in(self) -> bool:
+        """Whether no hold, but the state of the subscription keeps members out."""
+        return not self.holds and self.organization.subscription_status not in ADMITTING_STATUSES
 
     @property
     def subscription_badge(self) -> Badge:

@@ -26,9 +26,6 @@ from organizations.models import Organization
 
 YES = "yes"
 
-# Access is closed by holds alone; a subscription that ends closes nothing.
-_ACCESS_STAYS = gettext_lazy("Members keep their access; to close it, suspend the organization.")
-
 
 class CancelForm(ReasonForm):
     """When it ends, what of its money if that is now, what the customer said, and why we do it."""
@@ -137,9 +134,9 @@ class CancelPage(OperationPage[Organization, CancelChoices, CancelPreview]):
         if not preview.is_now:
             return [
                 _("Until then nothing changes, and the cancellation can be undone."),
-                str(_ACCESS_STAYS),
+                _("From then on members have no access, since no subscription lets them in."),
             ]
-        said = [str(_ACCESS_STAYS)]
+        said = [_("Members lose their access at once, since no subscription lets them in any more.")]
         if preview.is_invoiced and preview.total < 0:
             said.append(
                 _(
