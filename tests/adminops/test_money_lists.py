@@ -116,7 +116,7 @@ def listed(client: Client, address: str, **query: str) -> list[str]:
 
 @pytest.mark.parametrize("address", LISTS)
 def test_amounts_stand_in_their_own_currency(administrator: Client, address: str) -> None:
-    yen = {"currency": "jpy", "amount": 12418, "amount_captured": 12418, "total": 12418}
+    yen: dict[str, Any] = {"currency": "jpy", "amount": 12418, "amount_captured": 12418, "total": 12418}
     organization = OrganizationFactory()
     mirror.upsert([invoice(organization, 3, **yen), charge(organization, 3, **yen)])
     mirror.upsert([refund(3, **yen), dispute(3, **yen)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -157,7 +158,7 @@ def test_what_was_shown_to_the_bank_goes_and_the_dispute_stays(
 ) -> None:
     [charge] = mirror.charges_of(world.customer)
     made = sandbox.control("POST", "disputes", {"charge": charge["id"], "amount": 700})["id"]
-    shown = {"customer_name": "Northwind Labs", "customer_email_address": "billing@northwind.example"}
+    shown: Any = {"customer_name": "Northwind Labs", "customer_email_address": "billing@northwind.example"}
     sandbox.client.v1.disputes.update(made, {"evidence": {**shown, "uncategorized_text": "letters"}})
     request_sync(world.customer, [charge["id"], made])
     sync_customer(world.customer)
