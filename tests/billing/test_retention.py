@@ -158,8 +158,12 @@ def test_what_was_shown_to_the_bank_goes_and_the_dispute_stays(
 ) -> None:
     [charge] = mirror.charges_of(world.customer)
     made = sandbox.control("POST", "disputes", {"charge": charge["id"], "amount": 700})["id"]
-    shown: Any = {"customer_name": "Northwind Labs", "customer_email_address": "billing@northwind.example"}
-    sandbox.client.v1.disputes.update(made, {"evidence": {**shown, "uncategorized_text": "letters"}})
+    evidence: Any = {
+        "customer_name": "Northwind Labs",
+        "customer_email_address": "billing@northwind.example",
+        "uncategorized_text": "letters",
+    }
+    sandbox.client.v1.disputes.update(made, {"evidence": evidence})
     request_sync(world.customer, [charge["id"], made])
     sync_customer(world.customer)
     assert any(secret in json.dumps(mirror.disputes_of(world.customer)) for secret in SECRETS)
