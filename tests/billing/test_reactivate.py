@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from billing.errors import BillingError, OperationRefused, PreviewOutdated
+from billing.errors import BillingError, DoneMeanwhile, OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.sweeper import settle_pending
@@ -162,7 +162,7 @@ def test_a_subscription_that_was_ended_in_another_tab_is_shown_anew(
     keep = previewed(leaving)
     end_now = show("cancel_subscription", leaving, when="now")
     assert end_now.apply().state == "done"
-    with pytest.raises(PreviewOutdated, match="can no longer be undone"):
+    with pytest.raises(DoneMeanwhile, match="was faster: The subscription was cancelled and has ended"):
         keep.apply()
     assert live(sandbox, world) == []
 

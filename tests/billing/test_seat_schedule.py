@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from billing.errors import BillingError, OperationRefused, PreviewOutdated
+from billing.errors import BillingError, DoneMeanwhile, OperationRefused
 from billing.models import SubscriptionEvent
 from billing.operations.seat_plan import period_around
 from billing.operations.sweeper import settle_pending
@@ -406,7 +406,7 @@ def test_a_plan_that_was_changed_at_stripe_since_it_was_shown_is_not_overwritten
     stale, gone = previewed(organization, 20), withdrawal(organization)
     planned(organization, 16)
     for shown in (stale, gone):
-        with pytest.raises(PreviewOutdated):
+        with pytest.raises(DoneMeanwhile, match="was faster: 16 seats are planned"):
             shown.apply()
     assert columns(organization)[1] == 16
 
