@@ -50,6 +50,7 @@ def see_the_account(stage: Stage, shop: Shop) -> None:
     """The account by its id, clocks, and a product that goes."""
     account = stage.get("account", "account")
     stage.get("account by id", f"accounts/{account['id']}")
+    stage.get("accounts connected to it", "accounts", limit=3)
     stage.get("clocks", "test_helpers/test_clocks")
     stage.get("clock", f"test_helpers/test_clocks/{shop.clock}")
     product = stage.post("product", "products", name="Unwanted")
