@@ -8,6 +8,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from adminops.admin.disputes import DisputeAdmin
@@ -29,23 +30,26 @@ class MirrorPage:
 
 
 _PAGES = {
-    "customer": (_("Customers"), "apartment"),
-    "subscription": (_("Subscriptions"), "autorenew"),
-    "invoice": (_("Invoices"), "receipt_long"),
-    "charge": (_("Payments"), "credit_score"),
-    "refund": (_("Refunds"), "undo"),
-    "dispute": (_("Disputes"), "gavel"),
-    "paymentmethod": (_("Payment methods"), "credit_card"),
-    "product": (_("Products"), "inventory_2"),
-    "price": (_("Prices"), "sell"),
+    "customer": (_("customer"), _("customers"), "apartment"),
+    "subscription": (_("subscription"), _("subscriptions"), "autorenew"),
+    "invoice": (_("invoice"), _("invoices"), "receipt_long"),
+    "charge": (_("payment"), _("payments"), "credit_score"),
+    "refund": (_("refund"), _("refunds"), "undo"),
+    "dispute": (_("dispute"), _("disputes"), "gavel"),
+    "paymentmethod": (_("payment method"), _("payment methods"), "credit_card"),
+    "product": (_("product"), _("products"), "inventory_2"),
+    "price": (_("price"), _("prices"), "sell"),
 }
 
 
 def _page(model: type[Model]) -> MirrorPage:
     name = str(model._meta.model_name)
     known = _PAGES.get(name)
-    title, icon = known or (str(model._meta.verbose_name_plural), "database")
-    return MirrorPage(title, icon, name, in_navigation=known is not None)
+    if known is None:
+        return MirrorPage(str(model._meta.verbose_name_plural), "database", name, in_navigation=False)
+    # Our words wherever the admin names the kind: above its pages, in counts and in messages.
+    model._meta.verbose_name, model._meta.verbose_name_plural, icon = known
+    return MirrorPage(capfirst(known[1]), icon, name)
 
 
 # In the order of the navigation, then whatever else is mirrored.

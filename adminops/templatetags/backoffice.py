@@ -6,11 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.templatetags.unfold import header_title
 
 from adminops.pages import badges, words
 from adminops.pages.lists import empty
+from adminops.pages.trail import trail_of
 from billing.money import format_money
 from billing.stripe_api import dashboard_url
 
@@ -82,3 +85,12 @@ def icon(name: str) -> SafeString:
 def what_would_come(changelist: Any) -> str:
     """What an empty list would hold, and how it comes there."""
     return empty.what_would_come(changelist.opts.label_lower)
+
+
+@register.simple_tag(takes_context=True)
+def trail(context: Any) -> str:
+    """The way to this page; the theme's own for pages of what the navigation does not lead to."""
+    steps = trail_of(context)
+    if not steps:
+        return str(header_title(context))
+    return render_to_string("unfold/helpers/header_title.html", {"parts": steps}, request=context.request)
