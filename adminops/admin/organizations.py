@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.db.models import (
     Count,
-    Exists,
     F,
     OuterRef,
     Prefetch,
@@ -34,7 +34,14 @@ from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
-from adminops.pages.badges import DIFFERS, Badge, access_badge, member_badge, stripe_badge, subscription_badge
+from adminops.pages.badges import (
+    Badge,
+    access_badge,
+    comparison_badge,
+    member_badge,
+    stripe_badge,
+    subscription_badge,
+)
 from adminops.pages.customer import CustomerPage
 from adminops.pages.customer.invoice_page import invoice_urls
 from adminops.pages.customer.member_access import member_access_urls
@@ -66,7 +73,7 @@ class CustomerChangeList(BackOfficeChangeList):
         rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
         told = _told_of([row.pk for row in rows])
         for row in rows:
-            row.used, row.differs, row.newest_invoice = told[row.pk]
+            row.used, row.differences, row.compared_at, row.newest_invoice = told[row.pk]
             # For whoever looks; the admin itself serves many requests at once and must not remember one.
             row.viewer = request.user
         prefetch_related_objects(rows, Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
@@ -82,26 +89,28 @@ class CustomerChangeList(BackOfficeChangeList):
         return f"-{self.list_display.index(f'{column}_cell')}"
 
 
-def _told_of(keys: list[int]) -> dict[int, tuple[int, bool, Any]]:
-    """Of each organization of a page: seats used, whether it differs from Stripe, and its newest invoice.
+def _told_of(keys: list[int]) -> dict[int, tuple[int, int, datetime | None, Any]]:
+    """Of each organization of a page: seats used, in how much it differs from Stripe and when that was last looked at,
+    and its newest invoice.
 
     Asked for by key once the page is known: the rows that paging skips would be asked as well.
     """
-    used = (
-        Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
-        .order_by()
-        .values("organization")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
+    members = Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
     rows = Organization.objects.order_by().filter(pk__in=keys)
     told = rows.values_list(
         "pk",
-        Coalesce(Subquery(used), 0),
-        Exists(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
+        _number_of(members),
+        _number_of(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
+        checked_at(),
         mirror.newest_invoice(OuterRef("stripe_customer_id")),
     )
-    return {key: (count, differs, invoice) for key, count, differs, invoice in told}
+    return {key: (used, differences, at, invoice) for key, used, differences, at, invoice in told}
+
+
+def _number_of(theirs: QuerySet[Any]) -> Coalesce:
+    """How many rows each organization has among these."""
+    counted = theirs.order_by().values("organization").annotate(count=Count("pk"))
+    return Coalesce(Subquery(counted.values("count")), 0)
 
 
 @admin.register(Organization)
@@ -166,7 +175,7 @@ class OrganizationAdmin(BackOfficeAdmin):
         return format_html(
             '<span class="bo-name">{}</span>{}<span class="bo-below">{}</span>',
             obj.name,
-            DIFFERS if obj.differs else "",
+            comparison_badge(obj.differences, obj.compared_at) if obj.stripe_customer_id else "",
             obj.billing_email,
         )
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -95,7 +97,24 @@ def holds_badge(holds: Sequence[Hold]) -> Badge:
     return Badge(f"{_('Suspended')}: {kinds}", RED, "lock", title="; ".join(hold.reason for hold in holds))
 
 
-DIFFERS = Badge(gettext_lazy("Difference found"), AMBER, "compare_arrows")
+def comparison_badge(differences: int, compared_at: datetime | None) -> Badge:
+    """Whether an organization agrees with Stripe, and when that was last looked at: the age is heard and hovered."""
+    when = (
+        _("compared %(age)s") % {"age": words.long_ago(compared_at)} if compared_at else _("not compared yet")
+    )
+    if differences:
+        seen = ngettext("%(n)d difference", "%(n)d differences", differences) % {"n": differences}
+        return _heard(f"{seen}, {when}", AMBER, "compare_arrows", seen)
+    if compared_at is None:
+        return _heard(capfirst(when), GREY, "question_mark")
+    return _heard(_("In sync, %(when)s") % {"when": when}, GREY, "check")
+
+
+def _heard(said: str, tone: str, icon: str, seen: str = "") -> Badge:
+    """A badge that says more than there is room to show."""
+    word = format_html('<span class="sr-only">{}</span><span aria-hidden="true">{}</span>', said, seen)
+    return Badge(word, tone, icon, title=said)
+
 
 _EVENT_STATE = {
     SubscriptionEvent.State.PENDING: (BLUE, "sync"),

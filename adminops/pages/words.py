@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -44,6 +45,13 @@ def ago(moment: datetime) -> str:
     if days < 730:
         return _("%(count)d mo") % {"count": days // 30}
     return _("%(count)d y") % {"count": days // 365}
+
+
+def long_ago(moment: datetime) -> str:
+    """How long ago, in whole words: "just now", "5 minutes ago", "2 days ago"."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(age)s ago") % {"age": timesince(moment, depth=1)}
 
 
 def roughly(seconds: int) -> str:

@@ -15,15 +15,17 @@ from django.utils import timezone
 from adminops.admin import paging
 from adminops.models import SavedView
 from billing import figures, mirror
-from billing.models import Discrepancy
+from billing.models import Discrepancy, OrganizationCheck
 from organizations.access.decision import decide
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 from organizations.querysets import ADMITTING_STATUSES
 from tests.adminops.pages import Page
 from tests.factories import (
+    DiscrepancyFactory,
     HoldFactory,
     MembershipFactory,
     OrganizationFactory,
+    ReconciliationRunFactory,
     StaffEventFactory,
     SubscriptionEventFactory,
     UserFactory,
@@ -294,7 +296,35 @@ def test_filters_narrow_by_members_and_by_what_differs(support: Client) -> None:
     assert names(support, *known, role="owner") == ["Owned"]
     assert set(names(support, *known, role="ownerless")) == {"Orphan", "Drifting"}
     assert names(support, *known, drift="yes") == ["Drifting"]
-    assert "Difference found" in listed(support, drift="yes")
+    assert "1 difference, not compared yet" in listed(support, drift="yes")
+
+
+def test_each_row_says_whether_it_agrees_with_stripe_and_when_that_was_seen(support: Client) -> None:
+    now = timezone.now()
+
+    def compared(minutes: int, *, is_stale: bool = False) -> Organization:
+        organization = OrganizationFactory()
+        OrganizationCheck.objects.create(
+            organization=organization,
+            stripe_customer_id=organization.stripe_customer_id,
+            checked_at=now - timedelta(minutes=minutes),
+            is_stale=is_stale,
+        )
+        return organization
+
+    differing = compared(65, is_stale=True)
+    for type_ in ("seats", "card"):
+        DiscrepancyFactory(type=type_, organization=differing)
+    compared(5, is_stale=True)
+    compared(9000)
+    OrganizationFactory()
+    OrganizationFactory(stripe_customer_id=None)
+    ReconciliationRunFactory(started_at=now - timedelta(days=2))
+    text = listed(support)
+    assert text.count("2 differences, compared 1 hour ago") == 1
+    assert text.count("In sync, compared 5 minutes ago") == 1
+    assert text.count("In sync, compared 2 days ago") == 1  # the run over everything vouches for it
+    assert text.count("Not compared yet") == 1  # where there is no customer, there is nothing to compare
 
 
 @pytest.mark.parametrize(
