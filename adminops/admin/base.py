@@ -14,11 +14,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
-from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from adminops.actions import ACTIONS, StaffAction
 from adminops.admin.filters import parameters_of
+from adminops.admin.landing import LandingAdmin
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.paging import CappedPaginator
 from adminops.pages.bulk.page import (
@@ -34,7 +34,7 @@ from adminops.pages.operations.page import operation_view
 from billing.bulk.jobs import ROWS_PER_JOB
 
 
-class BackOfficeAdmin(ModelAdmin):
+class BackOfficeAdmin(LandingAdmin):
     """Unfold's, told to count nothing that nobody asked for."""
 
     show_full_result_count = False

@@ -13,10 +13,12 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 from adminops.admin.listing import BackOfficeChangeList
 
@@ -107,6 +109,11 @@ class KeysetChangeList(BackOfficeChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         self.viewer = request.user
+        if request.GET.get(PAGE_VAR):
+            self.page_num = 1
+            self.wrong_page = _(
+                "This list has no page numbers: it goes from newer to older. The newest are shown."
+            )
         size = self.list_per_page
         before, after = self._key(BEFORE), self._key(AFTER)
         self.looks_on = after is not None

@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import cached_property
-from unfold.views import ChangeList
 
+from adminops.admin.landing import LandingChangeList
 from adminops.pages.lists.cards import Cards
 from adminops.pages.lists.export import PERMISSION, export_url, report_of
 from adminops.pages.lists.saved_views import View, normal, view_url_name, views_of
 
 
-class BackOfficeChangeList(ChangeList):
+class BackOfficeChangeList(LandingChangeList):
     """A list of ours, for whoever looks at it. A subclass says what its cards are."""
 
     viewer: Any = None

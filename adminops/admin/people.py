@@ -3,15 +3,16 @@
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from adminops.admin.landing import LandingAdmin
 
 # Importing Django's own classes, to build on them, has registered them.
 admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class BackOfficeUserAdmin(UserAdmin, ModelAdmin):
+class BackOfficeUserAdmin(UserAdmin, LandingAdmin):
     """Django's own page for users, in Unfold's forms."""
 
     form = UserChangeForm
@@ -22,7 +23,7 @@ class BackOfficeUserAdmin(UserAdmin, ModelAdmin):
 
 
 @admin.register(Group)
-class BackOfficeGroupAdmin(GroupAdmin, ModelAdmin):
+class BackOfficeGroupAdmin(GroupAdmin, LandingAdmin):
     """Roles: the permissions of a group."""
 
     list_fullwidth = True

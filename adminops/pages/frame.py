@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from adminops import limits
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from adminops.actions import StaffAction
 
 LIMITED = "adminops/limited.html"
+
+_LONGEST_KEY = 40
 
 
 def tell(request: HttpRequest, event: SubscriptionEvent) -> None:
@@ -64,6 +68,15 @@ def home_of(request: HttpRequest, subject: Subject) -> str:
     if request.user.has_perm(view) or request.user.has_perm(change):
         return reverse(f"admin:{names[0]}_{names[1]}_change", args=[subject.pk])
     return reverse("admin:index")
+
+
+def to_the_list(request: HttpRequest, opts: Any, key: str) -> HttpResponse:
+    """From the address of a row that is not there to the list of those that are, which says so."""
+    said = _(
+        "There is no %(what)s %(key)s. It was deleted, or the address is mistyped. These are all there are."
+    )
+    messages.warning(request, said % {"what": opts.verbose_name, "key": Truncator(key).chars(_LONGEST_KEY)})
+    return redirect(f"admin:{opts.app_label}_{opts.model_name}_changelist")
 
 
 def name_of(subject: Subject) -> str:

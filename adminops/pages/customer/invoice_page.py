@@ -6,19 +6,20 @@ fetched when somebody follows ours. Nothing here changes anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from adminops.actions import offered
 from adminops.pages.customer.invoices import invoice_rows
-from adminops.pages.frame import page_context
+from adminops.pages.frame import page_context, to_the_list
 from billing import mirror, stripe_api
 from billing.errors import StripeError
 from billing.explanations import explain
@@ -38,13 +39,13 @@ def invoice_urls(model_admin: Any) -> list[URLPattern]:
     return [
         path(
             "<int:object_id>/invoices/<str:invoice_id>/",
-            wrap(invoice_view),
+            wrap(_of_an_invoice(invoice_view)),
             name="organizations_organization_invoice",
         ),
         *(
             path(
                 f"<int:object_id>/invoices/<str:invoice_id>/{document}/",
-                wrap(partial(document_view, document=document)),
+                wrap(_of_an_invoice(partial(document_view, document=document))),
                 name=f"organizations_organization_invoice_{document}",
             )
             for document in DOCUMENTS
@@ -57,9 +58,8 @@ def page_url(organization: Organization, invoice_id: str) -> str:
     return reverse("admin:organizations_organization_invoice_page", args=[organization.pk, invoice_id])
 
 
-def invoice_view(request: HttpRequest, object_id: int, invoice_id: str) -> HttpResponse:
+def invoice_view(request: HttpRequest, organization: Organization, invoice: StripeObject) -> HttpResponse:
     """Why this amount: the invoice's lines in sentences, from the mirror."""
-    organization, invoice = _asked_for(request, object_id, invoice_id)
     [row] = invoice_rows(organization, [invoice])
     refund = next(
         (each for each in offered(request.user, organization) if each.action.name == "refund_invoice"), None
@@ -77,9 +77,10 @@ def invoice_view(request: HttpRequest, object_id: int, invoice_id: str) -> HttpR
     )
 
 
-def document_view(request: HttpRequest, object_id: int, invoice_id: str, document: str) -> HttpResponse:
+def document_view(
+    request: HttpRequest, organization: Organization, invoice: StripeObject, *, document: str
+) -> HttpResponse:
     """To the document at Stripe, by a link that was fetched just now."""
-    organization, invoice = _asked_for(request, object_id, invoice_id)
     try:
         url = stripe_api.retrieve(invoice["id"]).get(DOCUMENTS[document])
     except StripeError as error:
@@ -97,16 +98,24 @@ def document_view(request: HttpRequest, object_id: int, invoice_id: str, documen
     return response
 
 
-def _asked_for(request: HttpRequest, object_id: int, invoice_id: str) -> tuple[Organization, StripeObject]:
-    """The invoice of the organization. Raises PermissionDenied and Http404."""
-    if not (request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)):
-        raise PermissionDenied
-    organization = Organization.objects.filter(pk=object_id).first()
-    customer_id = organization.stripe_customer_id if organization else None
-    invoice = mirror.invoice_of(customer_id, invoice_id.replace("\0", "")) if customer_id else None
-    if organization is None or invoice is None:
-        raise Http404
-    return organization, invoice
+def _of_an_invoice(view: Callable[[HttpRequest, Organization, StripeObject], HttpResponse]) -> Any:
+    """A view of an organization's invoice, by their ids; what is not there leads to where it might be found."""
+
+    def found(request: HttpRequest, object_id: int, invoice_id: str) -> HttpResponse:
+        if not (request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)):
+            raise PermissionDenied
+        organization = Organization.objects.filter(pk=object_id).first()
+        if organization is None:
+            return to_the_list(request, Organization._meta, str(object_id))
+        customer_id = organization.stripe_customer_id
+        invoice = mirror.invoice_of(customer_id, invoice_id.replace("\0", "")) if customer_id else None
+        if invoice is None:
+            said = _("%(name)s has no invoice %(invoice)s. These are all we know of.")
+            messages.warning(request, said % {"name": organization.name, "invoice": invoice_id[:255]})
+            return HttpResponseRedirect(_home(organization))
+        return view(request, organization, invoice)
+
+    return found
 
 
 def _home(organization: Organization) -> str:
