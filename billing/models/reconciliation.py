@@ -256,8 +256,8 @@ class Discrepancy(models.Model):
     objects = DiscrepancyQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("discrepancy")
-        verbose_name_plural = _("discrepancies")
+        verbose_name = _("difference")
+        verbose_name_plural = _("differences")
         ordering = ["-id"]
         default_permissions = ("view",)
         permissions = [("settle_discrepancy", _("Can mend, accept and ignore differences to Stripe"))]

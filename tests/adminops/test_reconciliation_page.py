@@ -53,6 +53,14 @@ def act(name: str, run: ReconciliationRun) -> str:
     return reverse(f"admin:reconciliation_{name}", args=[run.pk])
 
 
+def test_people_read_one_word_for_what_differs(administrator: Client) -> None:
+    row = DiscrepancyFactory()
+    for address in (HERE, LIST, f"{LIST}{row.pk}/change/"):
+        text = text_of(administrator, address)
+        assert "iscrepanc" not in text
+    assert "Differences" in text_of(administrator, LIST)
+
+
 # -- where we stand -----------------------------------------------------------------------------------------
 
 
