@@ -16,7 +16,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from unfold.views import ChangeList
 
-from adminops.actions import ACTIONS, StaffAction
+from adminops.actions import ACTIONS
 from adminops.admin.filters import parameters_of
 from adminops.admin.landing import LandingAdmin
 from adminops.admin.listing import BackOfficeChangeList
@@ -30,6 +30,7 @@ from adminops.pages.bulk.page import (
 )
 from adminops.pages.lists.export import export_urls
 from adminops.pages.lists.saved_views import view_urls
+from adminops.pages.operations.action import StaffAction
 from adminops.pages.operations.page import operation_view
 from billing.bulk.jobs import ROWS_PER_JOB
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from adminops import limits
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Subject
 from organizations.models import Organization
-
-if TYPE_CHECKING:
-    from adminops.actions import StaffAction
 
 LIMITED = "adminops/limited.html"
 
@@ -41,24 +34,6 @@ def tell(request: HttpRequest, event: SubscriptionEvent) -> None:
         level,
         event.message or OPERATIONS[event.type].while_pending(event),
     )
-
-
-def limited(request: HttpRequest, action: StaffAction, subject: Subject, usage: limits.Usage) -> HttpResponse:
-    """Too many in a minute: nothing was done, and when to try again."""
-    response = TemplateResponse(
-        request,
-        LIMITED,
-        {
-            **page_context(request, subject, str(action.label)),
-            "action": action,
-            "usage": usage,
-            "again_at": timezone.now() + timedelta(seconds=usage.seconds_left),
-            "again_url": action.url(subject),
-        },
-        status=429,
-    )
-    response.headers["Retry-After"] = str(usage.seconds_left)
-    return response
 
 
 def home_of(request: HttpRequest, subject: Subject) -> str:

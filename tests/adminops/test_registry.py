@@ -11,9 +11,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from adminops.actions import ACTIONS, StaffAction, action_named, offered
+from adminops.actions import ACTIONS, action_named, offered
 from adminops.pages.bulk.forms import FORMS
 from adminops.pages.bulk.page import bulk_url
+from adminops.pages.operations.action import StaffAction
 from billing.models import BulkJob, SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.settlement import AnyOperation

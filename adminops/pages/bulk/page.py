@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -31,6 +31,7 @@ from adminops.pages.bulk import drafts
 from adminops.pages.bulk.drafts import Draft
 from adminops.pages.bulk.forms import FORMS, BulkForm
 from adminops.pages.frame import LIMITED
+from adminops.pages.operations.action import StaffAction
 from billing import denials
 from billing.bulk import cautions, jobs
 from billing.bulk.base import BulkKind
@@ -39,9 +40,6 @@ from billing.bulk.kinds import KINDS
 from billing.errors import OperationRefused, PreviewOutdated
 from billing.models import BulkJob
 from billing.stripe_api import configuration_problem
-
-if TYPE_CHECKING:
-    from adminops.actions import StaffAction
 
 TEMPLATE = "adminops/bulk.html"
 

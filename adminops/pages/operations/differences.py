@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from adminops.pages.operations.page import Row
+from adminops.pages.operations.base import Row
 from billing import difference_words
 from billing.differences import Differences
 

@@ -10,34 +10,30 @@ bound to the person and the subject, so that what is applied is what was agreed 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from datetime import timedelta
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from adminops import limits
 from adminops.pages import words
-from adminops.pages.frame import home_of, limited, page_context, tell
-from adminops.pages.operations.forms import ReasonForm, ask_which_subscription
+from adminops.pages.frame import LIMITED, page_context
+from adminops.pages.operations.action import StaffAction
+from adminops.pages.operations.base import OperationPage
 from billing import denials
 from billing.errors import BillingError, DoneMeanwhile, NotPermitted, PreviewOutdated
 from billing.models import SubscriptionEvent
-from billing.operations.base import Agreement, Choices, Operation, Preview, Subject
-from billing.operations.intent import Performed, agree, perform
-from billing.operations.subscription import SubscriptionChoices
+from billing.operations.base import Agreement, Choices, Subject
+from billing.operations.intent import agree, perform
 from organizations.models import Organization
-
-if TYPE_CHECKING:
-    from adminops.actions import StaffAction
 
 # A preview asks Stripe twice, and is made anew while somebody types.
 PREVIEWS = "preview"
@@ -47,86 +43,6 @@ TEMPLATE = "adminops/operation.html"
 FRAGMENT = "adminops/operation_preview.html"
 # What the page's script sends along when it wants the preview alone.
 FRAGMENT_HEADER = "X-Preview"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of what will happen: "Credit for unused time on 12 seats", "−$232.00"."""
-
-    label: str
-    value: str
-    below: str = ""
-    """In small print under the label."""
-    is_sum: bool = False
-
-
-class OperationPage[SubjectT: Subject, ChoicesT: Choices, PreviewT: Preview](ABC):
-    """What one operation asks and shows, for one subject and one colleague."""
-
-    operation: ClassVar[Operation[Any, Any, Any]]
-    form_class: ClassVar[type[ReasonForm]]
-    # The fields that the preview depends on. A change of the others (reason, ticket) needs no new preview.
-    previewed_fields: ClassVar[tuple[str, ...]] = ()
-    # Whether the preview is shown at once, where nothing must be asked first.
-    previews_at_once: ClassVar[bool] = False
-    # Pages without an address of their own: those that a question of this one chooses between, besides itself.
-    variants: ClassVar[tuple[type[OperationPage[Any, Any, Any]], ...]] = ()
-
-    def __init__(self, subject: SubjectT, user: Any, query: QueryDict) -> None:
-        self.subject = subject
-        self.user = user
-        self.query = query
-        """What a link to the page fills in, such as `?invoice=in_…`."""
-
-    def variant_for(self, choices: ChoicesT) -> OperationPage[Any, Any, Any]:
-        """The page that shows and does what was chosen: this one, or one of its variants."""
-        return self
-
-    def refusal(self) -> str | None:
-        """Why there is nothing here for this person to choose, though the operation itself could be done."""
-        return None
-
-    def facts(self) -> list[str]:
-        """What the person should know before typing, in short sentences."""
-        return []
-
-    def initial(self) -> dict[str, Any]:
-        """What the form holds at first."""
-        return {}
-
-    def form(self, data: Any = None) -> forms.Form:
-        """The form, empty or with what was typed; it asks which subscription where there are several."""
-        form = self.form_class(data, initial=self.initial())
-        if isinstance(self.subject, Organization) and issubclass(
-            self.operation.choices_class, SubscriptionChoices
-        ):
-            ask_which_subscription(form, self.subject)
-        return form
-
-    @abstractmethod
-    def choices(self, cleaned: dict[str, Any]) -> ChoicesT:
-        """What was chosen. Raises BillingError for what no form can check."""
-
-    @abstractmethod
-    def rows(self, preview: PreviewT) -> list[Row]:
-        """What will happen, as a table."""
-
-    def sentences(self, preview: PreviewT) -> list[str]:
-        """What will happen, below the table."""
-        return []
-
-    def warnings(self, preview: PreviewT) -> list[str]:
-        """What the person may not have thought of."""
-        return []
-
-    @abstractmethod
-    def confirm_label(self, preview: PreviewT) -> str:
-        """The act and its number: "Change to 12 seats"."""
-
-    def done(self, request: HttpRequest, performed: Performed) -> HttpResponse:
-        """Say what happened, on the page one came from."""
-        tell(request, performed.event)
-        return HttpResponseRedirect(home_of(request, self.subject))
 
 
 class Page:
@@ -320,6 +236,24 @@ class Page:
         except BillingError as error:
             return self.show(form, problems=[str(error.message)])
         return page.done(self.request, done)
+
+
+def limited(request: HttpRequest, action: StaffAction, subject: Subject, usage: limits.Usage) -> HttpResponse:
+    """Too many in a minute: nothing was done, and when to try again."""
+    response = TemplateResponse(
+        request,
+        LIMITED,
+        {
+            **page_context(request, subject, str(action.label)),
+            "action": action,
+            "usage": usage,
+            "again_at": timezone.now() + timedelta(seconds=usage.seconds_left),
+            "again_url": action.url(subject),
+        },
+        status=429,
+    )
+    response.headers["Retry-After"] = str(usage.seconds_left)
+    return response
 
 
 def operation_view(request: HttpRequest, object_id: int, action: StaffAction) -> HttpResponse:

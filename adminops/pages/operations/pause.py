@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adminops.pages import words
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.days import DayField
 from adminops.pages.operations.forms import OptionalReasonForm, ReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.collection import Behavior, Due

@@ -9,8 +9,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from adminops.pages.frame import page_context
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.forms import OptionalReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices
 from billing.operations.intent import Performed

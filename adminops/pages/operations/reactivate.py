@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.forms import OptionalReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing import mirror
 from billing.attempts import decline_in_words, has_expired
 from billing.money import format_money

@@ -10,8 +10,8 @@ from django.utils.translation import ngettext
 from adminops.pages.ledger.event import SEE_TRACEBACKS
 from adminops.pages.ledger.event_words import type_in_words
 from adminops.pages.operations import differences
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.forms import OptionalReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing.models import SubscriptionEvent
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices

@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 
 from adminops.pages import words
 from adminops.pages.operations import differences
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.forms import OptionalReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing.operations import OPERATIONS
 from billing.operations.base import Choices
 from billing.operations.resync import ResyncPreview

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.forms import ReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.base import Preview

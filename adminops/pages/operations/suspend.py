@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from adminops.pages import words
+from adminops.pages.operations.base import OperationPage, Row
 from adminops.pages.operations.days import DayField
 from adminops.pages.operations.forms import ReasonForm
-from adminops.pages.operations.page import OperationPage, Row
 from adminops.pages.operations.pause import due_row
 from billing import mirror
 from billing.money import format_money

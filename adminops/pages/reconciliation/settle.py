@@ -21,9 +21,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
+from adminops.actions import action_named
 from adminops.pages import words
 from adminops.pages.bulk.page import begin
 from adminops.pages.bulk.page import refuse_those_who_may_not as refuse_action
+from adminops.pages.operations.action import StaffAction
 from adminops.pages.reconciliation.differences import Shown, money_of, shown
 from adminops.pages.reconciliation.rights import SETTLE, refuse_those_who_may_not
 from billing.errors import OperationRefused
@@ -131,12 +133,13 @@ def _ignore(rows: Sequence[Discrepancy], actor: User, answers: dict[str, Any]) -
         "%(n)d difference is not shown until %(date)s.",
         "%(n)d differences are not shown until %(date)s.",
         settled.done,
-    ) % {"n": settled.done, "date": words.short_date(answers["until"])}
-    return _done(said.replace("%", "%%"), settled)
+    )
+    return _done(said, settled, date=words.short_date(answers["until"]))
 
 
-def _done(said: str, settled: settling.Settled) -> Done:
-    told = said % {"n": settled.done} if settled.done else ""
+def _done(said: str, settled: settling.Settled, **named: str) -> Done:
+    """`said` tells of `n` that were settled, and of what else is named."""
+    told = said % {"n": settled.done, **named} if settled.done else ""
     return Done(" ".join(part for part in (told, settled.told_of_left) if part), is_whole=not settled.left)
 
 
@@ -190,16 +193,14 @@ class Resync:
 
     @property
     def permission(self) -> str:
-        return str(self._action.permission)
+        return self._action.permission
 
     @property
     def url(self) -> str:
         return reverse("admin:reconciliation_resync")
 
     @property
-    def _action(self) -> Any:
-        from adminops.actions import action_named
-
+    def _action(self) -> StaffAction:
         return action_named("resync_organization")
 
     def respond(self, request: HttpRequest) -> HttpResponse:
