@@ -17,6 +17,7 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 
 from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.cells import organization_link
 from adminops.admin.filters import ChoiceFilter
 from adminops.pages.badges import AMBER, RED, Badge
 from adminops.templatetags.backoffice import NOTHING, moment
@@ -92,8 +93,7 @@ class AlertAdmin(ReadOnlyAdmin):
     def organization_cell(self, obj: Alert) -> str:
         if obj.organization is None:
             return NOTHING
-        url = reverse("admin:organizations_organization_change", args=[obj.organization_id])
-        return format_html('<a class="bo-link" href="{}">{}</a>', url, obj.organization.name)
+        return organization_link(obj.organization_id, obj.organization.name)
 
     @display(description=_("Since"))
     def since(self, obj: Alert) -> str:

@@ -147,6 +147,32 @@ class ReadOnlyAdmin(BackOfficeAdmin):
         return False
 
 
+class ToldAdmin(ReadOnlyAdmin):
+    """Rows whose page is a template of ours, in words of ours. A subclass says what the template is told."""
+
+    def told_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template is told of a row."""
+        raise NotImplementedError
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        # The columns would only repeat what the template says.
+        return []
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id, None)
+        context = self.told_of(request, row) if row is not None else {}
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+        return response
+
+
 def operation_urls(model_admin: DjangoModelAdmin[Any]) -> list[URLPattern]:
     """The pages of the registered actions on this model."""
     return [

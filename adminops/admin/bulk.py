@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
 from adminops.actions import action_named
-from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.base import ToldAdmin
 from adminops.pages import badges, words
 from adminops.pages.badges import Badge
 from adminops.pages.bulk.page import begin, in_digits, refuse_those_who_may_not
@@ -129,7 +129,7 @@ def progress_in_words(counts: dict[Outcome, int]) -> str:
 
 
 @admin.register(BulkJob)
-class BulkJobAdmin(ReadOnlyAdmin):
+class BulkJobAdmin(ToldAdmin):
     """What was done to many at once. Whoever may see the ledger may see these, and everybody their own."""
 
     list_display = ("what", "by", "started", "state", "progress")
@@ -190,10 +190,6 @@ class BulkJobAdmin(ReadOnlyAdmin):
 
     # -- the page ---------------------------------------------------------------------------------------
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        # The template shows the job in its own words.
-        return []
-
     def get_urls(self) -> list[URLPattern]:
         views = {"stop": self.stop_view, "retry": self.retry_view, "rows.csv": self.csv_view}
         return [
@@ -205,19 +201,8 @@ class BulkJobAdmin(ReadOnlyAdmin):
             for address, view in views.items()
         ] + super().get_urls()
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        job: Any = self.get_object(request, object_id)
-        context = job_context(request, job) if job is not None else {}
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
-        return response
+    def told_of(self, request: HttpRequest, row: BulkJob) -> dict[str, Any]:
+        return job_context(request, row)
 
     def _job(self, request: HttpRequest, object_id: int) -> BulkJob:
         """The job, for those who may see it. Raises PermissionDenied and Http404."""

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +16,8 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from adminops.actions import offered_on_event
-from adminops.admin.base import ReadOnlyAdmin, operation_urls
+from adminops.admin.base import ToldAdmin, operation_urls
+from adminops.admin.cells import organization_link
 from adminops.admin.event_filters import EVENT_FILTERS, PARAMETERS
 from adminops.admin.event_search import lane_of
 from adminops.admin.keyset import KeysetChangeList, Lane, any_of
@@ -39,7 +40,7 @@ class EventChangeList(KeysetChangeList):
 
 
 @admin.register(SubscriptionEvent)
-class SubscriptionEventAdmin(ReadOnlyAdmin):
+class SubscriptionEventAdmin(ToldAdmin):
     """Everything that happened, whoever did it. Nobody writes here: the database itself refuses."""
 
     list_display = (
@@ -112,8 +113,7 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
     def organization_cell(self, obj: SubscriptionEvent) -> str:
         if obj.organization is None:
             return obj.organization_label or NOTHING
-        url = reverse("admin:organizations_organization_change", args=[obj.organization_id])
-        return format_html('<a class="bo-link" href="{}">{}</a>', url, obj.organization.name)
+        return organization_link(obj.organization_id, obj.organization.name)
 
     @display(description=_("By"))
     def source_cell(self, obj: SubscriptionEvent) -> str:
@@ -169,10 +169,6 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
             headers={"Content-Disposition": f'attachment; filename="event-{object_id}.json"'},
         )
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        # The template shows every fact in its own words.
-        return []
-
     @read_once
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -183,20 +179,9 @@ class SubscriptionEventAdmin(ReadOnlyAdmin):
         events = SubscriptionEvent.objects.select_related("organization", "actor", "payload")
         return events.filter(pk=object_id).first()
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def told_of(self, request: HttpRequest, row: SubscriptionEvent) -> dict[str, Any]:
+        return {**event_context(row, request.user), "offers": offered_on_event(request.user, row)}
+
+    def change_view(self, *args: Any, **named: Any) -> HttpResponse:
         with one_look():
-            event = self.get_object(request, object_id, None)
-            context: dict[str, Any] = {}
-            if event is not None:
-                context = event_context(event, request.user)
-                context["offers"] = offered_on_event(request.user, event)
-            response: HttpResponse = super().change_view(
-                request, object_id, form_url, {**context, **(extra_context or {})}
-            )
-        return response
+            return super().change_view(*args, **named)

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
-from adminops.admin.money import MoneyAdmin, below
+from adminops.admin.cells import below
+from adminops.admin.money import MoneyAdmin
 from adminops.pages import words
 from adminops.pages.lists import money_rows
 from adminops.templatetags.backoffice import NOTHING, day, money, time_tag

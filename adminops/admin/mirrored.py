@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.base import ToldAdmin
 from adminops.pages import badges
 from adminops.pages.ledger import payload
 from adminops.templatetags.backoffice import NOTHING, day
@@ -23,7 +23,7 @@ from billing import mirror
 from billing.stripe_api import dashboard_url
 
 
-class MirrorAdmin(ReadOnlyAdmin):
+class MirrorAdmin(ToldAdmin):
     """One kind of Stripe's objects, as Stripe last described it."""
 
     paginator = InfinitePaginator
@@ -72,25 +72,11 @@ class MirrorAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         return (queryset.filter(id=term) if term else queryset), False
 
-    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        # The template shows Stripe's own description; dj-stripe's columns repeat parts of it.
-        return []
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        item: Any = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if item is not None:
-            context = {
-                "item": item,
-                "badge": badges.stripe_badge(item.stripe_data or {}),
-                "json": payload.pretty(item.stripe_data),
-                "dashboard_url": dashboard_url(item.id, item.livemode),
-                "list_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
-            }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+    def told_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {
+            "item": row,
+            "badge": badges.stripe_badge(row.stripe_data or {}),
+            "json": payload.pretty(row.stripe_data),
+            "dashboard_url": dashboard_url(row.id, row.livemode),
+            "list_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
+        }

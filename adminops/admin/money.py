@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from django.db.models import Aggregate, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.functional import Promise, cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from adminops.admin.cells import below, organization_link
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.mirrored import MirrorAdmin
 from adminops.admin.money_filters import MONEY_FILTERS
@@ -133,10 +133,7 @@ class MoneyAdmin(MirrorAdmin):
     def organization(self, obj: Any) -> str:
         if not obj.organization:
             return obj.owner or NOTHING
-        url = reverse("admin:organizations_organization_change", args=[obj.organization["key"]])
-        return format_html(
-            '<a class="bo-link" href="{}">{}</a>', url, obj.organization["name"] or obj.owner or ""
-        )
+        return organization_link(obj.organization["key"], obj.organization["name"] or obj.owner or "")
 
     @display(description=_("Amount"))
     def amount_cell(self, obj: Any) -> str:
@@ -155,8 +152,3 @@ class MoneyAdmin(MirrorAdmin):
     @display(description=_("Reason"))
     def reason(self, obj: Any) -> str:
         return money_rows.reason_of(obj) or NOTHING
-
-
-def below(text: str) -> str:
-    """Small, under what a cell says first."""
-    return format_html('<span class="bo-below">{}</span>', text) if text else ""

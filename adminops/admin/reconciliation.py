@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -19,10 +18,10 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.base import ToldAdmin
+from adminops.admin.cells import below, organization_link
 from adminops.admin.discrepancy_filters import DISCREPANCY_FILTERS
 from adminops.admin.listing import BackOfficeChangeList
-from adminops.admin.money import below
 from adminops.pages import words
 from adminops.pages.lists.cards import Card, Cards
 from adminops.pages.reconciliation.chart import left_open, run_badge
@@ -37,7 +36,7 @@ from billing.reconciliation.checks import CHECKS
 
 
 @admin.register(ReconciliationRun)
-class ReconciliationRunAdmin(ReadOnlyAdmin):
+class ReconciliationRunAdmin(ToldAdmin):
     """Every run, however it ended."""
 
     list_display = ("started", "what", "state_cell", "took", "calls", "organizations", "found", "fixed", "by")
@@ -60,26 +59,9 @@ class ReconciliationRunAdmin(ReadOnlyAdmin):
             run.left_open = still_open[run.pk]
         return changelist
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        # The template shows the run in its own words.
-        return []
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        run: Any = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if run is not None:
-            page = RunPage(request, run)
-            context = {"page": page, "title": page.title, "subtitle": None}
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
-        return response
+    def told_of(self, request: HttpRequest, row: ReconciliationRun) -> dict[str, Any]:
+        page = RunPage(request, row)
+        return {"page": page, "title": page.title, "subtitle": None}
 
     @display(description=gettext_lazy("Started"))
     def started(self, obj: ReconciliationRun) -> str:
@@ -126,7 +108,7 @@ class DiscrepancyChangeList(BackOfficeChangeList):
 
 
 @admin.register(Discrepancy)
-class DiscrepancyAdmin(ReadOnlyAdmin):
+class DiscrepancyAdmin(ToldAdmin):
     """Where Stripe and we differ, or differed: found by whom, settled how."""
 
     list_display = ("what", "organization_cell", "amount_cell", "since", "state_cell", "times_seen")
@@ -151,33 +133,16 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         """What may be decided about those that are ticked; what this person may not is not even named."""
         return {way.name: (partial(_to_page, way=way), way.name, way.label) for way in _ways(request)}
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        # The template shows the difference in its own words.
-        return []
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        row: Any = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if row is not None:
-            each = shown(row)
-            context = {
-                "each": each,
-                "ways": list(_ways(request, each)) if row.closed_at is None else [],
-                "sees_runs": request.user.has_perm("billing.view_reconciliationrun"),
-                "sees_events": request.user.has_perm("billing.view_subscriptionevent"),
-                "title": each.told.label,
-                "subtitle": None,
-            }
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
-        return response
+    def told_of(self, request: HttpRequest, row: Discrepancy) -> dict[str, Any]:
+        each = shown(row)
+        return {
+            "each": each,
+            "ways": list(_ways(request, each)) if row.closed_at is None else [],
+            "sees_runs": request.user.has_perm("billing.view_reconciliationrun"),
+            "sees_events": request.user.has_perm("billing.view_subscriptionevent"),
+            "title": each.told.label,
+            "subtitle": None,
+        }
 
     @display(description=gettext_lazy("What differs"))
     def what(self, obj: Discrepancy) -> str:
@@ -192,8 +157,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     def organization_cell(self, obj: Discrepancy) -> str:
         if obj.organization is None:
             return obj.stripe_customer_id or NOTHING
-        url = reverse("admin:organizations_organization_change", args=[obj.organization_id])
-        return format_html('<a class="bo-link" href="{}">{}</a>', url, obj.organization.name)
+        return organization_link(obj.organization_id, obj.organization.name)
 
     @display(description=gettext_lazy("At stake"))
     def amount_cell(self, obj: Discrepancy) -> str:

@@ -58,6 +58,18 @@ class Finding:
     currency: str = ""
 
 
+def of_subscription(type_: str, subscription: StripeObject, ours: Any, theirs: Any) -> Finding:
+    """A finding about one of Stripe's subscriptions, with what it comes to a month."""
+    worth, currency = monthly_worth(subscription), subscription.get("currency") or ""
+    return Finding(type_, subscription["id"], ours, theirs, worth, currency)
+
+
+def of_customer(type_: str, organization: Organization, ours: Any, theirs: Any) -> Finding:
+    """A finding about an organization's customer, with what the organization brings a month."""
+    customer_id = organization.stripe_customer_id or ""
+    return Finding(type_, customer_id, ours, theirs, organization.mrr, organization.currency)
+
+
 def live(facts: Facts) -> list[StripeObject]:
     """The subscriptions that Stripe has and that have not ended."""
     return [

@@ -14,6 +14,8 @@ from billing.reconciliation.facts import (
     is_gone,
     live,
     monthly_worth,
+    of_customer,
+    of_subscription,
 )
 
 
@@ -53,14 +55,7 @@ def subscription_of_nobody(facts: Facts) -> Iterator[Finding]:
     """Live subscriptions of a customer without an organization."""
     if facts.organization is None:
         for each in live(facts):
-            yield Finding(
-                "subscription_of_nobody",
-                each["id"],
-                None,
-                each["status"],
-                monthly_worth(each),
-                each.get("currency") or "",
-            )
+            yield of_subscription("subscription_of_nobody", each, None, each["status"])
 
 
 @check(
@@ -102,9 +97,9 @@ def customer_gone(facts: Facts) -> Iterator[Finding]:
         return
     if ours.stripe_customer_id is None:
         if ours.has_live_subscription:
-            yield Finding("customer_gone", "", None, None, ours.mrr, ours.currency)
+            yield of_customer("customer_gone", ours, None, None)
     elif facts.customer is None or is_gone(facts.customer):
-        yield Finding("customer_gone", ours.stripe_customer_id, "", None, ours.mrr, ours.currency)
+        yield of_customer("customer_gone", ours, "", None)
 
 
 @check(
@@ -119,11 +114,4 @@ def customer_of_two(facts: Facts) -> Iterator[Finding]:
     """A customer that two organizations may call theirs."""
     ours = facts.organization
     if ours is not None and facts.claimed_by:
-        yield Finding(
-            "customer_of_two",
-            ours.stripe_customer_id or "",
-            ours.slug,
-            facts.claimed_by,
-            ours.mrr,
-            ours.currency,
-        )
+        yield of_customer("customer_of_two", ours, ours.slug, facts.claimed_by)

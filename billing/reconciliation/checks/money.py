@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.projection import from_unix
 from billing.reconciliation.checks.registry import Mending, Policy, Wins, check
-from billing.reconciliation.facts import Facts, Finding, is_gone, live, monthly_worth
+from billing.reconciliation.facts import Facts, Finding, is_gone, live, of_subscription
 from organizations.models import Hold
 
 
@@ -100,14 +100,7 @@ def suspended_but_billed(facts: Facts) -> Iterator[Finding]:
         return
     for each in live(facts):
         if not each.get("pause_collection"):
-            yield Finding(
-                "suspended_but_billed",
-                each["id"],
-                "stopped",
-                "billed",
-                monthly_worth(each),
-                each.get("currency") or "",
-            )
+            yield of_subscription("suspended_but_billed", each, "stopped", "billed")
 
 
 @check(
