@@ -1,16 +1,23 @@
 """Lists as files: what stands in them, that nothing in them runs, and that the ledger says who took them."""
 
 import csv
+import datetime
 import io
 import tracemalloc
+import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
+import openpyxl
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import gettext_lazy
+from openpyxl.utils.escape import unescape
 
 from adminops.reports import REPORTS
 from adminops.reports.files import file_response
@@ -126,11 +133,20 @@ def test_a_file_of_many_costs_the_queries_of_a_file_of_few(finance: Client) -> N
     assert cost() == few
 
 
+def sent(rows: Iterable[Any], header: tuple[str, ...] = ("A", "B")) -> Iterator[bytes]:
+    response: Any = file_response("xlsx", "many", header, rows)
+    return iter(response.streaming_content)
+
+
+def opened(content: bytes) -> Any:
+    return openpyxl.load_workbook(io.BytesIO(content))
+
+
 def test_a_workbook_of_many_rows_takes_no_more_memory_than_one_of_few() -> None:
     def peak(rows: int) -> int:
         tracemalloc.start()
-        response: Any = file_response("xlsx", "many", ["A", "B"], ([f"text {n}", n] for n in range(rows)))
-        response.close()
+        for _piece in sent([f"text {n}", n] for n in range(rows)):
+            pass
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return highest
@@ -139,8 +155,107 @@ def test_a_workbook_of_many_rows_takes_no_more_memory_than_one_of_few() -> None:
     assert peak(20_000) < peak(2_000) + 500_000
 
 
-def test_the_page_says_how_long_a_workbook_takes(finance: Client) -> None:
-    assert "made whole before it comes, about a minute for 100,000 rows" in Page(finance.get(EXPORT)).text
+def test_a_workbook_begins_to_come_before_a_row_is_read_and_goes_on_as_they_are() -> None:
+    read = 0
+
+    def rows() -> Iterator[list[Any]]:
+        nonlocal read
+        for read in range(1, 20_001):
+            yield [uuid.uuid4().hex, read]
+
+    came, read_by_then = b"", []
+    for piece in sent(rows()):
+        came += piece
+        read_by_then.append(read)
+    assert read_by_then[0] == 0
+    assert len(set(read_by_then)) > 10
+    sheet = opened(came).active
+    assert (sheet.max_row, sheet["B20001"].value) == (20_001, 20_000)
+
+
+def test_a_workbook_cut_short_by_a_failure_is_no_workbook() -> None:
+    def rows() -> Iterator[list[Any]]:
+        yield ["a", 1]
+        raise ConnectionError
+
+    came = b""
+    with suppress(ConnectionError):
+        for piece in sent(rows()):
+            came += piece
+    assert came
+    assert not zipfile.is_zipfile(io.BytesIO(came))
+
+
+def test_what_is_longer_than_a_sheet_goes_on_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adminops.reports.workbook.ROWS_OF_A_SHEET", 301)
+    for many, sheets in ((300, [301]), (301, [301, 2]), (700, [301, 301, 101])):
+        book = opened(b"".join(sent([str(n), n] for n in range(many))))
+        assert [sheet.max_row for sheet in book] == sheets
+        assert all(sheet["A1"].value == "A" for sheet in book)
+        assert book[book.sheetnames[-1]].cell(sheets[-1], 2).value == many - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (FORMULA, FORMULA),
+        ("ن" * 5000, "ن" * 5000),
+        ("שלום \u202ethere", "שלום \u202ethere"),
+        ('  <b> & "two"\tspaces  ', '  <b> & "two"\tspaces  '),
+        ("a\x00\x01\x0b\x1f\ufffeb", "a\x00\x01\x0b\x1f\ufffeb"),
+        ("one\r\ntwo\rthree\n", "one\ntwo\rthree\n"),
+        ("_x0041_x0042_", "_x0041_x0042_"),
+        ("half of one: \ud83d", "half of one: ?"),
+        ("x" * 40_000, "x" * 32_767),
+        # A spreadsheet counts two for each of these, and one cut in half would be none.
+        ("😀" * 20_000, "😀" * 16_383),
+        (gettext_lazy("Yes"), "Yes"),
+    ],
+)
+def test_any_text_is_that_text_in_a_workbook(text: str, read: str) -> None:
+    cell = opened(b"".join(sent([[text, 1]]))).active["A2"]
+    assert cell.data_type == "s"
+    assert unescape(cell.value) == read
+
+
+def test_a_workbook_has_numbers_moments_and_days_as_such() -> None:
+    moment = datetime.datetime(
+        2026, 11, 23, 23, 59, 59, 999_999, datetime.timezone(datetime.timedelta(hours=1))
+    )
+    row = [
+        Decimal("-1348.50"),
+        Decimal(24500),
+        Decimal("1.234"),
+        10**15,
+        True,
+        moment,
+        datetime.date(2026, 2, 28),
+        datetime.date(1899, 1, 1),
+        None,
+        "",
+    ]
+    cells = opened(b"".join(sent([row], tuple("ABCDEFGHIJ")))).active[2]
+    assert [cell.value for cell in cells] == [
+        -1348.5,
+        24500,
+        1.234,
+        str(10**15),
+        True,
+        moment.astimezone(datetime.UTC).replace(tzinfo=None, microsecond=0),
+        datetime.datetime.combine(datetime.date(2026, 2, 28), datetime.time()),
+        "1899-01-01",
+        None,
+        None,
+    ]
+    assert [cell.number_format for cell in cells[:3]] == ["0.00", "0", "0.000"]
+    assert [cell.number_format for cell in cells[5:7]] == ["yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd"]
+
+
+def test_a_workbook_of_nothing_has_its_titles() -> None:
+    many = tuple(f"column {n}" for n in range(800))
+    sheet = opened(b"".join(sent([], many))).active
+    assert tuple(cell.value for cell in sheet[1]) == many
+    assert sheet.freeze_panes == "A2"
 
 
 def test_the_list_of_a_plan_is_taken_away_as_that_of_the_plan(finance: Client) -> None:

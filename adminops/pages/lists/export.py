@@ -39,13 +39,8 @@ class ExportForm(forms.Form):
     kind = forms.ChoiceField(
         label=gettext_lazy("File"),
         choices=[
-            (CSV, gettext_lazy("CSV: text, opens anywhere; begins to come at once")),
-            (
-                XLSX,
-                gettext_lazy(
-                    "XLSX: a workbook for spreadsheets; made whole before it comes, about a minute for 100,000 rows"
-                ),
-            ),
+            (CSV, gettext_lazy("CSV: text, opens anywhere")),
+            (XLSX, gettext_lazy("XLSX: a workbook for spreadsheets, with numbers and dates as such")),
         ],
         initial=CSV,
         widget=forms.RadioSelect,
