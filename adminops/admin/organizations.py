@@ -39,6 +39,7 @@ from adminops.pages.badges import (
     access_badge,
     comparison_badge,
     member_badge,
+    overdue_badge,
     stripe_badge,
     subscription_badge,
 )
@@ -230,7 +231,12 @@ class OrganizationAdmin(BackOfficeAdmin):
         if not invoice or not invoice["currency"]:
             return NOTHING
         amount = format_money(int(invoice["total"] or 0), invoice["currency"])
-        state = stripe_badge({"object": "invoice", "status": invoice["status"]})
+        since = invoice["overdue_since"]
+        state = (
+            overdue_badge(datetime.fromisoformat(since))
+            if since
+            else stripe_badge({"object": "invoice", "status": invoice["status"]})
+        )
         return format_html('{}<span class="bo-below">{}</span>', amount, state or "")
 
     @display(description=_("Renews"), ordering="current_period_end")

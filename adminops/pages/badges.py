@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -170,6 +171,15 @@ _INVOICE: dict[str, tuple[Promise, str, str]] = {
     "uncollectible": (gettext_lazy("Written off"), GREY, "money_off"),
     "void": (gettext_lazy("Void"), GREY, "block"),
 }
+
+
+def overdue_badge(since: datetime, further: str = "") -> Badge:
+    """An open invoice that should have been paid: for how many days already, and what comes next."""
+    days = (timezone.localdate() - timezone.localtime(since).date()).days
+    said = _("Overdue %(days)s") % {"days": words.days_since(since)} if days > 0 else _("Overdue since today")
+    return Badge(f"{said} · {further}" if further else said, RED, "error")
+
+
 _CHARGE: dict[str, tuple[Promise, str, str]] = {
     "succeeded": (gettext_lazy("Paid"), GREEN, "check_circle"),
     "pending": (gettext_lazy("On its way"), BLUE, "schedule"),

@@ -12,7 +12,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, JSONObject
 from djstripe.models import Charge, Dispute, Invoice, PaymentIntent, Refund
 
-from billing.mirror.stored import TO_ANSWER, with_columns
+from billing.mirror.stored import OVERDUE, TO_ANSWER, with_columns
 from billing.mirror.tables import id_of, newest, one
 from billing.one_look import read_once
 from billing.stripe_api import StripeObject
@@ -44,8 +44,11 @@ def payer_of(payment_intent_id: str) -> str | None:
 
 def newest_invoice(customer: OuterRef) -> Subquery:
     """Of the newest invoice of the customer whose id another query has there: what a list tells of it, or NULL."""
-    invoices = Invoice.objects.filter(customer_id=customer).exclude(stripe_data__status="draft")
-    told = {name: KT(f"stripe_data__{name}") for name in ("id", "status", "total", "currency")}
+    invoices = with_columns(Invoice).filter(customer_id=customer).exclude(stripe_data__status="draft")
+    told: dict[str, Any] = {
+        name: KT(f"stripe_data__{name}") for name in ("id", "status", "total", "currency")
+    }
+    told["overdue_since"] = models.Case(models.When(OVERDUE, then=models.F("bo_due_at")))
     return Subquery(invoices.order_by("-created", "-djstripe_id").values(told=JSONObject(**told))[:1])
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from django.db import models
 from django.db.models import F, Func, OuterRef, Subquery, Sum
 from django.db.models.expressions import Col, Combinable, Expression
+from django.db.models.functions import Now
 from djstripe.models import Charge, Dispute, Invoice, Refund
 from djstripe.models.base import StripeModel
 
@@ -54,6 +55,10 @@ _OWNER: dict[type[StripeModel], str] = {
 
 TO_ANSWER = ("needs_response", "warning_needs_response")
 """The states of a dispute that waits for our answer."""
+
+
+OVERDUE = models.Q(bo_status="open", bo_amount_remaining__gt=0, bo_due_at__lt=Now())
+"""Invoices that are overdue, as `billing.projection` has it."""
 
 
 def _fields(model: type[StripeModel]) -> dict[str, models.Field[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -258,6 +259,24 @@ def test_an_open_invoice_says_until_when(sandbox: Sandbox, world: World, client:
     sandbox.control("POST", "clock", {"advance": 32 * DAY})
     text = text_of(client, world)
     assert "Open · due" in text
+
+
+def test_an_overdue_invoice_says_for_how_long(client: Client) -> None:
+    organization = OrganizationFactory(subscription_status="active")
+    day = int(timezone.now().timestamp()) - 48 * DAY
+    mirror.upsert(
+        [
+            {
+                **{"id": "in_late", "object": "invoice", "customer": organization.stripe_customer_id},
+                **{"created": day - DAY, "due_date": day, "livemode": False, "status": "open"},
+                **{"number": "NW-1", "currency": "usd", "total": 2900, "subtotal": 2900, "amount_due": 2900},
+                **{"amount_paid": 0, "amount_remaining": 2900, "auto_advance": False},
+            }
+        ]
+    )
+    page = f"/admin/organizations/organization/{organization.pk}/"
+    for address in (f"{page}change/", f"{page}invoices/in_late/", "/admin/organizations/organization/"):
+        assert "Overdue 48 days" in Page(client.get(address)).text
 
 
 def test_what_was_credited_here_counts_against_the_invoice(

@@ -165,8 +165,8 @@ def test_an_invoice_says_since_when_it_is_overdue(administrator: Client) -> None
         ]
     )
     text = words_of(administrator, INVOICES)
-    assert "overdue: 9 days" in text
-    assert "overdue: 2 days" in text
+    assert "Overdue 9 days" in text
+    assert "Overdue 2 days" in text
     assert "open: 7 days" in text
     assert "8 days" not in text
     assert listed(administrator, INVOICES, state="overdue") == ["in_6", "in_9"]

@@ -10,9 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from adminops.pages import words
-from adminops.pages.badges import AMBER, GREY, RED, Badge, stripe_badge
+from adminops.pages.badges import AMBER, GREY, RED, Badge, overdue_badge, stripe_badge
 from billing.money import format_money, payable
 from billing.operations.mirrored_account import MirroredAccount, left_in_words, mirrored_accounts
+from billing.projection import overdue_invoices
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -91,21 +92,22 @@ def invoice_rows(
 
 
 def _open(invoice: StripeObject) -> Badge:
-    """ "Open · due 3 Nov", "Overdue · next try 24 Nov", "Open · not collected"."""
+    """ "Open · due 3 Nov", "Overdue 48 days · next try 24 Nov", "Open · not collected"."""
     due, retry = (
         words.from_unix(invoice.get("due_date")),
         words.from_unix(invoice.get("next_payment_attempt")),
     )
-    if invoice.get("auto_advance") is False and not retry:
+    is_left_alone = invoice.get("auto_advance") is False and not retry
+    for since, _overdue in overdue_invoices([invoice], timezone.now()):
+        if retry:
+            return overdue_badge(since, _("next try %(date)s") % _date(retry))
+        return overdue_badge(since, _("not collected") if is_left_alone else "")
+    if is_left_alone:
         return Badge(_("Open · not collected"), AMBER, "schedule")
     if due:
-        if due < timezone.now():
-            return Badge(_("Overdue · since %(date)s") % _date(due), RED, "error")
         return Badge(_("Open · due %(date)s") % _date(due), AMBER, "schedule")
     if invoice.get("attempted"):
-        if retry:
-            return Badge(_("Unpaid · next try %(date)s") % _date(retry), RED, "error")
-        return Badge(_("Unpaid"), RED, "error")
+        return Badge(_("Unpaid · next try %(date)s") % _date(retry) if retry else _("Unpaid"), RED, "error")
     return Badge(_("Open"), AMBER, "schedule")
 
 

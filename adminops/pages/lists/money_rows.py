@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import JSONObject, Now
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 from django.utils import timezone
 
-from adminops.pages.badges import Badge, stripe_badge
+from adminops.pages.badges import Badge, overdue_badge, stripe_badge
 from adminops.pages.customer.payments import card_in_words
 from billing.attempts import DECLINES
 from billing.mirror import stored
 from organizations.models import Organization
 
-OVERDUE = Q(bo_status="open", bo_amount_remaining__gt=0, bo_due_at__lt=Now())
-"""Invoices that are overdue, as `billing.projection` has it."""
+OVERDUE = stored.OVERDUE
 
 
 def with_organization(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -39,7 +38,12 @@ def name_of(row: Any) -> str:
 
 
 def badge_of(row: Any) -> Badge | None:
-    """How it stands, as everywhere else."""
+    """How it stands, as everywhere else; of what is overdue, for how long."""
+    since = overdue_since(row) if row._meta.model_name == "invoice" else None
+    return overdue_badge(since) if since else _state(row)
+
+
+def _state(row: Any) -> Badge | None:
     item = {"object": row._meta.model_name, "status": row.bo_status}
     if item["object"] == "charge":
         back = row.bo_amount_refunded or 0
@@ -52,8 +56,8 @@ def badge_of(row: Any) -> Badge | None:
 
 
 def state_of(row: Any) -> str:
-    """The same as a word."""
-    badge = badge_of(row)
+    """Stripe's state in our word."""
+    badge = _state(row)
     return str(badge.word) if badge else ""
 
 
