@@ -26,6 +26,7 @@ from billing.errors import BillingError, StripeBusy, StripeUnreachable
 from billing.money import format_money
 from billing.operations.owner_pages import MemberRefused, card_page, payment_page
 from billing.stripe_api import StripeObject
+from organizations.access.activity import note_activity
 from organizations.access.decision import Access
 from organizations.access.reading import accesses_of
 from organizations.models import Membership, Organization
@@ -57,6 +58,9 @@ class Place:
 def home(request: HttpRequest) -> HttpResponse:
     """The member's organizations, each with whether they have access, and why not."""
     accesses = accesses_of(request.user)
+    for access in accesses:
+        if access.allowed and access.membership is not None:
+            note_activity(access.membership)
     owners = _owners([access for access in accesses if access.asks_an_owner])
     due = _due([access for access in accesses if access.owner_can_pay])
     places = [

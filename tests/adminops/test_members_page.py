@@ -65,6 +65,20 @@ def unpaid(sandbox: Sandbox) -> Organization:
     return organization
 
 
+def test_looking_at_ones_organizations_is_activity_where_one_may_come_in() -> None:
+    member = MembershipFactory(last_activity_at=None, organization__last_activity_at=None)
+    held = MembershipFactory(user=member.user, last_activity_at=None)
+    HoldFactory(organization=held.organization)
+    client = Client()
+    client.force_login(member.user)
+    assert client.get("/").status_code == 200
+    member.refresh_from_db()
+    held.refresh_from_db()
+    assert member.last_activity_at is not None
+    assert member.organization.last_activity_at is not None
+    assert held.last_activity_at is None
+
+
 def test_a_member_sees_their_organizations() -> None:
     member = MembershipFactory(role=Role.VIEWER)
     closed = MembershipFactory(user=member.user, organization__subscription_status="canceled")
