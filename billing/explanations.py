@@ -7,6 +7,7 @@ Stripe takes discounts off the lines, then adds tax, then takes the customer's b
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from billing.money import format_money
 from billing.operations.subscription import date_in_words
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
+
+
+# Stripe writes a product's unit as it is, whatever the number.
+_SEATS = re.compile(r"\b(\d+) seats?(?= ×)")
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,22 @@ def explain(invoice: StripeObject) -> Explanation:
 
 def _lines(invoice: StripeObject) -> list[Part]:
     lines = (invoice.get("lines") or {}).get("data") or []
-    parts = [Part(_why(line), line["amount"], line.get("description") or "") for line in lines]
+    parts = [Part(_why(line), line["amount"], _written(line.get("description") or "")) for line in lines]
     rest = invoice["subtotal"] - sum(part.amount for part in parts)
     if rest:
         # Stripe puts ten lines into an invoice; the others are a list of their own.
         parts.append(Part(_("Further lines, which stand on the invoice itself."), rest))
     return [*parts, Part(_("All lines together"), invoice["subtotal"], is_sum=True)]
+
+
+def _written(description: str) -> str:
+    """Stripe's words, with our unit in its right number: "9 seat × Team" is "9 seats × Team"."""
+
+    def seats(found: re.Match[str]) -> str:
+        count = int(found[1])
+        return ngettext("%(n)d seat", "%(n)d seats", count) % {"n": count}
+
+    return _SEATS.sub(seats, description)
 
 
 def _why(line: StripeObject) -> str:

@@ -118,3 +118,18 @@ def test_a_free_trial_says_so(sandbox: Sandbox) -> None:
     text = said(explain(newest_invoice(world)))
     assert text.startswith("Free for ")
     assert text.endswith("Amount due 0")
+
+
+def test_units_stand_in_their_right_number(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    price = sandbox.client.v1.prices.retrieve(world.price)
+    sandbox.client.v1.products.update(str(price.product), {"unit_label": "seat"})
+    sandbox.control("POST", "clock", {"advance": 10 * 86400})
+    sandbox.client.v1.subscriptions.update(
+        world.subscription,
+        {"items": [{"id": world.item, "quantity": 12}], "proration_behavior": "always_invoice"},
+    )
+    written = " | ".join(part.written for part in explain(newest_invoice(world)).parts)
+    assert "on 8 seats × " in written
+    assert "on 12 seats × " in written
+    assert "seat ×" not in written
