@@ -39,7 +39,7 @@ from billing.operations.collection import (
     remembered,
     resuming_step,
 )
-from billing.operations.intent import in_progress
+from billing.operations.intent import in_progress, refuse_after
 from billing.operations.standing import Standing, StandingOperation
 from billing.operations.suspend import LEGAL_PERMISSION
 from billing.stripe_api import StripeObject
@@ -98,6 +98,10 @@ class ActivatePreview(Preview):
         """Whether Stripe is to bill again, as far as it had stopped for a hold."""
         stopped = any(hold.stops_billing for hold in self.lifted) or bool(self.resumed)
         return stopped and not any(hold.stops_billing for hold in self.remaining)
+
+
+# What else than a colleague places and lifts holds.
+_HOLD_TYPES = ("hold.placed", "hold.lifted")
 
 
 @read_once
@@ -183,7 +187,11 @@ class ActivateOrganization(_Resuming, StandingOperation[ActivateChoices, Activat
             raise NotPermitted(_("You may not lift legal holds. Nothing was changed."), LEGAL_PERMISSION)
         shown = {hold.id for hold in (*preview.lifted, *preview.remaining)}
         if set(subject.open_holds().values_list("pk", flat=True)) != shown:
-            raise PreviewOutdated(_("A colleague changed this just now. Nothing was changed by you."))
+            newest = SubscriptionEvent.objects.filter(organization=subject, type__in=_HOLD_TYPES)
+            refuse_after(newest.exclude(message=None).order_by("-pk").first(), actor, choices)
+            raise PreviewOutdated(
+                _("The holds changed since this was shown. Nothing was changed by you; here they are anew.")
+            )
         customer = subject.stripe_customer_id
         return Intent(
             steps=(look_step(customer),) if preview.resumes and customer else (),

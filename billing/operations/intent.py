@@ -20,6 +20,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils import formats, timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from billing import stripe_api
@@ -142,7 +143,7 @@ def _intend(
             if newest_under(lock_key) > newest_seen:
                 if held := in_progress(lock_key):
                     raise PreviewOutdated(held)
-                raise DoneMeanwhile(_("A colleague changed this just now. Nothing was changed by you."))
+                refuse_after(SubscriptionEvent.objects.filter(lock_key=lock_key).latest("pk"), actor, choices)
             intent = operation.prepare(subject, choices, preview, actor)
             event = record_intent(
                 operation,
@@ -192,10 +193,10 @@ def _as_agreed(
     try:
         preview = operation.preview(subject, choices, agreed.at)
     except OperationRefused as refusal:
-        _refuse_after(_act_since(lock_key, agreed.at), actor, choices)
+        refuse_after(_act_since(lock_key, agreed.at), actor, choices)
         raise PreviewOutdated(refusal.message) from refusal
     if preview.digest != agreed.digest:
-        _refuse_after(_act_since(lock_key, agreed.at), actor, choices)
+        refuse_after(_act_since(lock_key, agreed.at), actor, choices)
         raise PreviewOutdated(
             _("Something changed since this was shown. Nothing was changed by you; here it is anew.")
         )
@@ -209,7 +210,7 @@ def _act_since(lock_key: str, since: int) -> SubscriptionEvent | None:
     return acts.exclude(message=None).exclude(message="").order_by("-id").first()
 
 
-def _refuse_after(act: SubscriptionEvent | None, actor: User, choices: Choices) -> None:
+def refuse_after(act: SubscriptionEvent | None, actor: User, choices: Choices) -> None:
     """Say what was done since a preview was made, if anything. Raises DoneMeanwhile."""
     if act is None:
         return
@@ -228,11 +229,11 @@ def _whose_change(act: SubscriptionEvent) -> str:
     """What a colleague did since a preview was made."""
     said = _("Here %(who)s was faster: %(what)s") % {
         "who": act.actor_label or _("the back office itself"),
-        "what": act.message,
+        "what": act.message or capfirst(_attempted(act)) + ".",
     }
     if act.reason:
         said += " " + _("The reason given: “%(reason)s”.") % {"reason": act.reason}
-    return said + " " + _("Nothing was changed by you.")
+    return said + " " + _("Nothing was changed by you. Look at what is there now, then decide again.")
 
 
 def _locked(subject: Subject) -> tuple[Subject, Organization | None]:
