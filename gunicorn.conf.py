@@ -12,14 +12,15 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gunicorn.glogging import Logger
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 _DOTENV = Path(__file__).with_name(".env")
 _LINE = re.compile(r"^\s*(?:export\s+)?LOG_FORMAT\s*=\s*['\"]?(\w*)", re.M)
 
 
-def _is_json():
+def _is_json() -> bool:
     found = _LINE.search(_DOTENV.read_text()) if _DOTENV.is_file() else None
     return os.environ.get("LOG_FORMAT", found[1] if found else "") == "json"
 
@@ -27,7 +28,7 @@ def _is_json():
 class _JsonFormatter(logging.Formatter):
     """The lines of `adminops.logs.JsonFormatter`, as far as gunicorn's first process has anything to say."""
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         said = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -39,15 +40,15 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(said, ensure_ascii=False)
 
 
-def _format_with(log, formatter):
+def _format_with(log: Any, formatter: logging.Formatter) -> None:
     for handler in (*log.error_log.handlers, *log.access_log.handlers):
         handler.setFormatter(formatter)
 
 
-class ServerLogger(Logger):
+class ServerLogger(Logger):  # type: ignore[misc]
     """Gunicorn's, in the format that is asked for; set up anew at every HUP."""
 
-    def setup(self, cfg):
+    def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         if _is_json():
             _format_with(self, _JsonFormatter())
@@ -56,7 +57,7 @@ class ServerLogger(Logger):
 logger_class = ServerLogger
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """The application is loaded: from here on its own formatter."""
     if _is_json():
         from adminops.logs import JsonFormatter

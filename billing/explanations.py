@@ -19,7 +19,6 @@ from billing.operations.subscription import date_in_words
 from billing.projection import from_unix
 from billing.stripe_api import StripeObject
 
-
 # Stripe writes a product's unit as it is, whatever the number.
 _SEATS = re.compile(r"\b(\d+) seats?(?= ×)")
 
