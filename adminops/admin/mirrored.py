@@ -16,7 +16,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from adminops.admin.base import ToldAdmin
-from adminops.pages import badges
+from adminops.pages import badges, money_page
 from adminops.pages.ledger import payload
 from adminops.templatetags.backoffice import NOTHING, day
 from billing import mirror
@@ -73,10 +73,14 @@ class MirrorAdmin(ToldAdmin):
         return (queryset.filter(id=term) if term else queryset), False
 
     def told_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        facts = money_page.facts_of(row, request.user)
+        # What has no words of its own is only there as Stripe said it.
+        shows_all = not facts or request.user.has_perm(money_page.SEE_RAW)
         return {
             "item": row,
+            "facts": facts,
             "badge": badges.stripe_badge(row.stripe_data or {}),
-            "json": payload.pretty(row.stripe_data),
+            "json": payload.pretty(row.stripe_data) if shows_all else "",
             "dashboard_url": dashboard_url(row.id, row.livemode),
             "list_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
         }

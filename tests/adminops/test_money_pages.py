@@ -1,0 +1,63 @@
+"""The pages of one payment, one refund and one dispute: what a person asks first, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from billing import mirror
+from tests.adminops.pages import Page
+from tests.adminops.test_money_lists import DISPUTES, PAYMENTS, REFUNDS, charge, dispute, invoice, refund
+from tests.factories import OrganizationFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def page_of(client: Client, listing: str, reader: Client) -> str:
+    [row] = client.get(listing).context["cl"].result_list
+    return str(reader.get(f"{listing}{row.pk}/change/").content.decode())
+
+
+@pytest.fixture
+def money() -> Any:
+    organization = OrganizationFactory(name="Northwind Labs")
+    paid_by = {"data": [{"payment": {"payment_intent": "pi_1"}}]}
+    mirror.upsert(
+        [
+            invoice(organization, 1, payments=paid_by),
+            charge(organization, 1, status="failed", failure_code="expired_card"),
+            refund(1, status="failed", failure_reason="lost_or_stolen_card"),
+            dispute(1),
+        ]
+    )
+    return organization
+
+
+def test_each_says_what_a_person_asks_of_it_first(administrator: Client, money: Any) -> None:
+    expected = {
+        PAYMENTS: ("$10.00", "Visa •••• 4242", "The card has expired", "Refund failed", "To be answered"),
+        REFUNDS: ("$10.00", "The card was lost or stolen", "Requested by customer"),
+        DISPUTES: ("$10.00", "Answer by", "Product not received"),
+    }
+    home = f"/admin/organizations/organization/{money.pk}/"
+    for listing, said in expected.items():
+        page = page_of(administrator, listing, administrator)
+        for words in (*said, "Northwind Labs", "NW-0001", f'"{home}change/"', f'"{home}invoices/in_1/"'):
+            assert words in page, (listing, words)
+        assert "<details" in page.split("<pre", 1)[0]
+
+
+def test_what_stripe_said_in_full_is_for_those_who_may_see_payloads(
+    administrator: Client, staff: Callable[..., Client], money: Any
+) -> None:
+    looker = staff("djstripe.view_charge")
+    page = page_of(administrator, PAYMENTS, looker)
+    assert "<pre" not in page
+    assert "Northwind Labs" in page
+    assert "/organizations/organization/" not in page.split('id="content"')[1]
+    assert "/djstripe/refund/" not in page.split('id="content"')[1]
+    text = Page(looker.get(PAYMENTS)).text
+    assert "Payments" in text
