@@ -13,12 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 
 from adminops.admin.base import ReadOnlyAdmin
 from adminops.admin.cells import organization_link
-from adminops.admin.filters import ChoiceFilter
+from adminops.admin.filters import ChoiceFilter, FieldChoiceFilter
 from adminops.pages.badges import AMBER, RED, Badge
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.alerts import KINDS
@@ -63,7 +62,7 @@ class AlertAdmin(ReadOnlyAdmin):
     """What wants a person, newest first; acknowledging says who looks after it, and hides nothing."""
 
     list_display = ("what", "how_bad", "organization_cell", "since", "acknowledged")
-    list_filter = (OpenFilter, KindFilter, ("severity", ChoicesRadioFilter))
+    list_filter = (OpenFilter, KindFilter, ("severity", FieldChoiceFilter))
     list_select_related = ("organization", "acknowledged_by")
     list_display_links = None
     search_fields = ("message", "organization__name")

@@ -56,7 +56,7 @@ class BackOfficeAdmin(LandingAdmin):
         filters: set[str | None] = set()
         for entry in self.list_filter:
             if isinstance(entry, tuple):
-                filters |= {f"{entry[0]}__{how}" for how in ("exact", "isnull")}
+                filters.add(f"{entry[0]}__exact")
             else:
                 filters |= parameters_of(entry)
         return lookup in filters or lookup in self.further_lookups
@@ -113,6 +113,10 @@ class BackOfficeAdmin(LandingAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """An unfiltered list shows all there is; without this the theme offers to "show all" of it."""
         changelist = super().get_changelist_instance(request)
+        if request.method == "GET":
+            for spec in changelist.filter_specs:
+                for words in spec.slips:
+                    messages.warning(request, words)
         # Django takes any parameter of a filter for one that narrows, whatever it says.
         changelist.has_active_filters = any(
             any(spec.used_parameters.values()) for spec in changelist.filter_specs

@@ -7,10 +7,9 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import RadioFilter, TextFilter
+from unfold.contrib.filters.admin import TextFilter
 
-from adminops.admin.filters import AmountSpanFilter, DateSpanFilter
-from adminops.admin.organization_filters import CurrencyFilter
+from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, CurrencyFilter, DateSpanFilter, Telling
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import telling
 from billing.reconciliation.checks import CHECKS
@@ -21,7 +20,7 @@ NOBODY = "none"
 _LONGEST_KEY = 18
 
 
-class StateFilter(RadioFilter):
+class StateFilter(ChoiceFilter):
     """How it stands with a difference."""
 
     title = _("state")
@@ -38,7 +37,7 @@ class StateFilter(RadioFilter):
         return queryset.filter(closed_how=value) if value in Discrepancy.Closed.values else queryset
 
 
-class TypeFilter(RadioFilter):
+class TypeFilter(ChoiceFilter):
     """What differs."""
 
     title = _("what differs")
@@ -57,7 +56,7 @@ def _key(text: str | None) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_KEY else None
 
 
-class OrganizationFilter(TextFilter):
+class OrganizationFilter(Telling, TextFilter):
     """Whose they are: a name, a slug, a Stripe id, or the key that our own links have."""
 
     title = _("organization")
@@ -71,10 +70,15 @@ class OrganizationFilter(TextFilter):
             return queryset.filter(organization_id=key)
         if not value:
             return queryset
-        return queryset.filter(organization_id__in=find_organizations(value, alike=False))
+        found = find_organizations(value, alike=False)
+        if not found:
+            self.slip(
+                _("No organization is found by “%(text)s”, so nothing is listed.") % {"text": value[:40]}
+            )
+        return queryset.filter(organization_id__in=found)
 
 
-class RunFilter(RadioFilter):
+class RunFilter(ChoiceFilter):
     """What one run saw, found or closed. Links lead here; the panel shows it only then."""
 
     title = _("run")
@@ -85,7 +89,8 @@ class RunFilter(RadioFilter):
         return [(value, _("Run %(id)s") % {"id": value})] if _key(value) is not None else []
 
     def has_output(self) -> bool:
-        return self.value() is not None
+        # Dropped from the list's filters without it, what it has to say would be too.
+        return self.value() is not None or bool(self.slips)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         key = _key(self.value())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
@@ -12,14 +11,22 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import TextFilter
 
-from adminops.admin.event_search import organizations_meant
-from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, DateSpanFilter, following, midnight
+from adminops.admin.event_search import EVENT_TYPE, organizations_meant
+from adminops.admin.filters import (
+    AmountSpanFilter,
+    ChoiceFilter,
+    CurrencyFilter,
+    DateSpanFilter,
+    Telling,
+    following,
+    midnight,
+)
 from adminops.admin.keyset import Keys, Lane, any_of
-from adminops.admin.organization_filters import CurrencyFilter
-from adminops.pages.ledger import families
+from adminops.pages.ledger import event_words, families
 from billing.actors import find_actors
 from billing.days import keys_between
 from billing.models import SubscriptionEvent
+from billing.operations import COURSES
 
 State, Source = SubscriptionEvent.State, SubscriptionEvent.Source
 
@@ -38,7 +45,7 @@ class LaneFilter:
         return queryset if lane is None else queryset.filter(any_of(lane))
 
 
-class TypedFilter(LaneFilter, TextFilter):
+class TypedFilter(LaneFilter, Telling, TextFilter):
     """One that is typed. `other_name` is what links of old, and of other pages, call it: a key."""
 
     other_name: ClassVar[str] = ""
@@ -59,7 +66,11 @@ class TypedFilter(LaneFilter, TextFilter):
 
     @cached_property
     def _lane(self) -> Lane | None:
-        return self.find(self.typed) if self.typed else None
+        lane = self.find(self.typed) if self.typed else None
+        if lane == []:
+            words = _("Nothing is found by “%(text)s” for “%(filter)s”, so nothing is listed.")
+            self.slip(words % {"text": self.typed[:40], "filter": self.title})
+        return lane
 
     def lane(self) -> Lane | None:
         return self._lane
@@ -100,7 +111,9 @@ class TypeFilter(TypedFilter):
     parameter_name = "type"
 
     def find(self, typed: str) -> Lane:
-        return [Q(type=typed)]
+        # One that is new to us is written as Stripe writes its own.
+        is_type = typed in event_words.TYPES or typed in COURSES or EVENT_TYPE.match(typed)
+        return [Q(type=typed)] if is_type else []
 
 
 class StateFilter(LaneFilter, ChoiceFilter):
@@ -187,19 +200,11 @@ class HappenedFilter(DateSpanFilter):
 
     @cached_property
     def _keys(self) -> Keys:
-        begin, end = (self._day(name) for name in self._ends())
+        begin, end = (self.span.get(name) for name in self._ends())
         found = keys_between(
             None if begin is None else midnight(begin), None if end is None else midnight(following(end))
         )
         return Keys(0, 0) if found is None else Keys(found[0], found[1] + 1)
-
-    def _day(self, name: str) -> date | None:
-        try:
-            day: date = self.parse(str(self.used_parameters[name]))
-            following(day)
-        except (KeyError, ValueError):
-            return None
-        return day
 
 
 class AmountFilter(AmountSpanFilter):

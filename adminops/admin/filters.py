@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
 
-from django.contrib import messages
 from django.contrib.admin import ListFilter
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
@@ -15,9 +14,11 @@ from django.utils.dateparse import parse_date
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import RadioFilter
+from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 
 from billing.money import THREE_DECIMAL, ZERO_DECIMAL
+
+_LETTERS_OF_A_CURRENCY = 3
 
 
 def parameters_of(filter_class: Any) -> set[str | None]:
@@ -28,16 +29,69 @@ def parameters_of(filter_class: Any) -> set[str | None]:
     return {name}
 
 
-class ChoiceFilter(RadioFilter):
+class Telling(ListFilter):
+    """A filter that says what of the address it cannot use; the list shows `slips` once (`BackOfficeAdmin`)."""
+
+    slips: tuple[str, ...] = ()
+
+    def slip(self, words: str) -> None:
+        """Have a sentence said above the list."""
+        self.slips = (*self.slips, words)
+
+    def no_value(self, text: str) -> None:
+        """Say that this is nothing to narrow by."""
+        words = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.")
+        self.slip(words % {"text": text[:40], "filter": self.title})
+
+
+class ChoiceFilter(Telling, RadioFilter):
     """One of a few answers. Anything else in the address is none, and narrows nothing."""
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
         if self.value() not in {str(value) for value, _label in self.lookup_choices}:
-            self.used_parameters.pop(self.parameter_name, None)
+            text = str(self.used_parameters.pop(self.parameter_name, ""))
+            if text.strip():
+                self.no_value(text)
 
 
-class SpanFilter(ListFilter):
+class FieldChoiceFilter(Telling, ChoicesRadioFilter):
+    """One of the choices of a column, as its address has it: `status__exact=active`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = {str(value) for value, _label in self.field.flatchoices}
+        values: Any = self.used_parameters.pop(self.lookup_kwarg, [])
+        given = [text for text in values if text.strip()]
+        for text in given:
+            if text not in known:
+                self.no_value(text)
+        self.lookup_val = [text for text in given if text in known]
+        if self.lookup_val:
+            self.used_parameters[self.lookup_kwarg] = self.lookup_val
+
+
+class CurrencyFilter(Telling, TextFilter):
+    """A currency by its ISO code."""
+
+    title = gettext_lazy("currency (USD, EUR, …)")
+    parameter_name = "currency"
+    column: ClassVar[str] = "currency"
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        text = str(self.used_parameters.pop(self.parameter_name, "")).strip()
+        if text.isascii() and text.isalpha() and len(text) == _LETTERS_OF_A_CURRENCY:
+            self.used_parameters[self.parameter_name] = text
+        elif text:
+            self.no_value(text)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(**{self.column: value.lower()}) if value else queryset
+
+
+class SpanFilter(Telling):
     """From … to …, both included, either left open. A subclass says which column, and what may be typed."""
 
     template = "adminops/filter_span.html"
@@ -45,15 +99,28 @@ class SpanFilter(ListFilter):
     input_type: ClassVar[str]
     unit: ClassVar[str | Promise] = ""
     """What the numbers count, said beside them where it is not plain."""
+    backwards: ClassVar[str | Promise]
+    """What is said where From comes after To."""
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
+        self.span: dict[str, Any] = {}
         for name in self._ends():
             if name in params:
                 value = params.pop(name)
                 text = str(value[-1] if isinstance(value, list) else value).strip()
                 if text:
-                    self.used_parameters[name] = text
+                    self._take(name, text)
+        begin, end = (self.span.get(name) for name in self._ends())
+        if begin is not None and end is not None and begin > end:
+            self.slip(str(self.backwards) % {"filter": self.title})
+
+    def _take(self, name: str, text: str) -> None:
+        try:
+            self.span[name] = self.parse(text)
+            self.used_parameters[name] = text
+        except ValueError:
+            self.no_value(text)
 
     def has_output(self) -> bool:
         return True
@@ -70,20 +137,9 @@ class SpanFilter(ListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for name, narrow in zip(self._ends(), (self.begin, self.end), strict=True):
-            text = str(self.used_parameters.get(name, ""))
-            if text:
-                try:
-                    queryset = narrow(queryset, self.parse(text))
-                except ValueError:
-                    self._say(request, text)
+            if name in self.span:
+                queryset = narrow(queryset, self.span[name])
         return queryset
-
-    def _say(self, request: HttpRequest, text: str) -> None:
-        words = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.") % {
-            "text": text[:40],
-            "filter": self.title,
-        }
-        messages.warning(request, words)
 
     def parse(self, text: str) -> Any:
         """The value that was typed. ValueError where it is none."""
@@ -102,11 +158,13 @@ class DateSpanFilter(SpanFilter):
     """Days in our own time zone; the last one is included to its end."""
 
     input_type = "date"
+    backwards = gettext_lazy("“%(filter)s”: From is after To, so nothing can match.")
 
     def parse(self, text: str) -> date:
         day = parse_date(text)
         if day is None or day.year < 1970:
             raise ValueError(text)
+        following(day)
         return day
 
     def begin(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
@@ -120,6 +178,7 @@ class NumberSpanFilter(SpanFilter):
     """Whole numbers."""
 
     input_type = "number"
+    backwards = gettext_lazy("“%(filter)s”: From is more than To, so nothing can match.")
 
     def parse(self, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 16):

@@ -9,8 +9,8 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import TextFilter
 
+from adminops.admin import filters
 from adminops.admin.filters import ChoiceFilter, DateSpanFilter, NumberSpanFilter
 
 _AGES = ("7", "30", "90")
@@ -57,15 +57,10 @@ class AgeFilter(ChoiceFilter):
         return queryset.filter(bo_status__in=self.unsettled, created__lte=born)
 
 
-class CurrencyFilter(TextFilter):
-    """A currency by its ISO code."""
+class CurrencyFilter(filters.CurrencyFilter):
+    """A currency, as PostgreSQL keeps it beside the document."""
 
-    title = _("currency (USD, EUR, …)")
-    parameter_name = "currency"
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        value = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(bo_currency=value.lower()) if value else queryset
+    column = "bo_currency"
 
 
 class AmountFilter(NumberSpanFilter):

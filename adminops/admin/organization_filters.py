@@ -9,12 +9,20 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import ChoicesRadioFilter, TextFilter
+from unfold.contrib.filters.admin import TextFilter
 
-from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, DateSpanFilter, NumberSpanFilter
+from adminops.admin.filters import (
+    AmountSpanFilter,
+    ChoiceFilter,
+    CurrencyFilter,
+    DateSpanFilter,
+    FieldChoiceFilter,
+    NumberSpanFilter,
+    Telling,
+)
 from billing.figures import SOON, failed_events
 from billing.models import Discrepancy
-from organizations.models import Hold, Membership, SubscriptionStatus
+from organizations.models import Hold, Membership, Organization, SubscriptionStatus
 
 
 class AccessFilter(ChoiceFilter):
@@ -156,7 +164,7 @@ def _has_member(**like: str) -> Exists:
     return Exists(active.filter(organization=OuterRef("pk")))
 
 
-class PlanFilter(TextFilter):
+class PlanFilter(Telling, TextFilter):
     """A part of the plan's name. Typed rather than listed: listing would read the whole table."""
 
     title = _("plan")
@@ -164,18 +172,11 @@ class PlanFilter(TextFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(plan__icontains=value) if value else queryset
-
-
-class CurrencyFilter(TextFilter):
-    """A currency by its ISO code."""
-
-    title = _("currency (USD, EUR, …)")
-    parameter_name = "currency"
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        value = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(currency=value.lower()) if value else queryset
+        if not value:
+            return queryset
+        if not Organization.objects.filter(plan__icontains=value).exists():
+            self.slip(_("No plan is called “%(text)s”, so nothing is listed.") % {"text": value[:40]})
+        return queryset.filter(plan__icontains=value)
 
 
 class MrrFilter(AmountSpanFilter):
@@ -215,7 +216,7 @@ class ActivityFilter(DateSpanFilter):
 
 ORGANIZATION_FILTERS = (
     AccessFilter,
-    ("subscription_status", ChoicesRadioFilter),
+    ("subscription_status", FieldChoiceFilter),
     PayingFilter,
     OverdueFilter,
     SoonFilter,

@@ -26,12 +26,12 @@ from django.urls import URLPattern, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
+from adminops.admin.filters import FieldChoiceFilter
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
 from adminops.pages.badges import (
@@ -335,7 +335,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     """Members of all organizations, for looking: the product itself invites and removes them."""
 
     list_display = ("person", "organization_cell", "role", "state", "joined", "seen")
-    list_filter = (("status", ChoicesRadioFilter), ("role", ChoicesRadioFilter))
+    list_filter = (("status", FieldChoiceFilter), ("role", FieldChoiceFilter))
     search_fields = ("user__username", "user__email", "organization__name")
     search_help_text = _("E-mail or login of a person, or an organization")
     list_select_related = ("user", "organization")

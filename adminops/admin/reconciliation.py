@@ -14,13 +14,13 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from adminops.admin.base import ToldAdmin
 from adminops.admin.cells import below, organization_link
 from adminops.admin.discrepancy_filters import DISCREPANCY_FILTERS
+from adminops.admin.filters import FieldChoiceFilter
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.pages import words
 from adminops.pages.lists.cards import Card, Cards
@@ -41,7 +41,7 @@ class ReconciliationRunAdmin(ToldAdmin):
 
     list_display = ("started", "what", "state_cell", "took", "calls", "organizations", "found", "fixed", "by")
     list_display_links = ("started",)
-    list_filter = (("kind", ChoicesRadioFilter), ("state", ChoicesRadioFilter))
+    list_filter = (("kind", FieldChoiceFilter), ("state", FieldChoiceFilter))
     list_select_related = ("asked_by",)
     ordering = ("-pk",)
     sortable_by = ()
