@@ -21,10 +21,12 @@ from pytest_django.live_server_helper import LiveServer
 from adminops.actions import ACTIONS, action_named
 from adminops.pages.bulk.forms import FORMS
 from adminops.pages.customer.member_access import member_access_url
+from billing import mirror
 from billing.bulk import rows
 from billing.bulk.kinds import KINDS
 from billing.models import BulkJob
 from organizations.models import Membership
+from tests.adminops.test_money_lists import charge, dispute, refund
 from tests.conftest import Sandbox
 from tests.factories import (
     AdministratorFactory,
@@ -285,4 +287,17 @@ def test_doing_it_to_many_is_for_everybody(
         job = BulkJob.objects.get()
         rows.do_row(job.rows.values_list("pk", flat=True).get())
         visitor.goto(reverse("admin:billing_bulkjob_change", args=[job.pk]))
+        assert visitor.faults() == []
+
+
+def test_the_pages_of_one_payment_refund_and_dispute_are_for_everybody(visitor: Visitor) -> None:
+    organization = OrganizationFactory()
+    mirror.upsert([charge(organization, 1), refund(1, status="failed"), dispute(1)])
+    visitor.enter(AdministratorFactory())
+    for kind in ("charge", "refund", "dispute"):
+        [row] = apps.get_model("djstripe", kind)._default_manager.all()
+        visitor.goto(reverse(f"admin:djstripe_{kind}_change", args=[row.pk]))
+        visitor.browser.evaluate(
+            "document.querySelectorAll('#content details').forEach((each) => { each.open = true; })"
+        )
         assert visitor.faults() == []
