@@ -61,6 +61,8 @@ class Replayed:
     missing: int = 0
     customers: set[str] = field(default_factory=set)
     """Whom the events were about."""
+    unowned: set[str] = field(default_factory=set)
+    """Charges and invoices that events named without a customer, and that nobody here had read."""
 
 
 def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
@@ -77,9 +79,11 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
         taken = _doors[0](page[::-1])
         replayed.calls += 1
         replayed.events += len(page)
-        replayed.customers |= {
-            each.stripe_customer_id for each in (*taken.new, *taken.known) if each.stripe_customer_id
-        }
+        for each in (*taken.new, *taken.known):
+            if each.stripe_customer_id:
+                replayed.customers.add(each.stripe_customer_id)
+            elif payment := each.stripe_charge_id or each.stripe_invoice_id:
+                replayed.unowned.add(payment)
         settled = {each.stripe_event_id for each in taken.settled}
         replayed.missing += _record(run, [e for e in taken.new if e.stripe_event_id not in settled])
     replayed.calls = max(replayed.calls, 1)

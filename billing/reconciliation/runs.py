@@ -28,7 +28,7 @@ from billing import budget, stripe_api
 from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisconfigured, StripeRefused
 from billing.ledger import record_staff_act
 from billing.mirror import listing as mirrored
-from billing.models import Discrepancy, ReconciliationRun
+from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
 from billing.reconciliation import bookkeeping, listing, mending
 from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.comparing import Compared, compare_all, compare_some, left_alone, look_again
@@ -305,11 +305,20 @@ def _catch_up(run: Run, go_on: Any) -> set[str]:
         bookkeeping.note(
             run, _("%(n)d events had never been received; they were taken in.") % {"n": replayed.missing}
         )
-    for customer_id in sorted(replayed.customers):
-        if is_behind(customer_id):
+    # A payment that nobody here had read tells whose it is once it is read; the ledger is told then.
+    _read_what_is_behind(replayed.unowned, go_on)
+    named = Q(stripe_charge_id__in=replayed.unowned) | Q(stripe_invoice_id__in=replayed.unowned)
+    owners = SubscriptionEvent.objects.filter(named, stripe_customer_id__isnull=False).order_by()
+    customers = replayed.customers | {str(id_) for id_ in owners.values_list("stripe_customer_id", flat=True)}
+    _read_what_is_behind(customers, go_on)
+    return customers
+
+
+def _read_what_is_behind(keys: set[str], go_on: Any) -> None:
+    for key in sorted(keys):
+        if is_behind(key):
             go_on()
-            sync_customer(customer_id)
-    return replayed.customers
+            sync_customer(key)
 
 
 def _take_over(run: Run, compared: Compared) -> None:

@@ -6,6 +6,7 @@ import datetime
 import time
 
 import pytest
+from djstripe.models import Charge, Refund
 from pytest_django import Settings
 
 from billing.importing import import_organizations
@@ -15,7 +16,7 @@ from organizations.models import Organization
 from tests.billing.reconciliation.running import found, reconcile
 from tests.conftest import Sandbox
 from tests.operating import settle_everything, show
-from tests.stripe_world import make_customer, make_organization
+from tests.stripe_world import charges_at_stripe, make_customer, make_organization
 from tests.webhooks.stories import read_what_is_wanted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,6 +61,30 @@ def test_a_first_run_takes_no_history_for_lost(sandbox: Sandbox) -> None:
     of_customers = SubscriptionEvent.objects.filter(stripe_customer_id__startswith="cus_")
     assert not of_customers.filter(state="pending").exists()
     assert of_customers.exists()
+
+
+def test_an_event_that_names_only_a_charge_leads_to_its_customer_at_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the charge was never read, only Stripe knows whose it is."""
+    # The run lists nothing that happened before the one before it.
+    monkeypatch.setattr(replay, "ON_ITS_WAY", -datetime.timedelta(seconds=5))
+    monkeypatch.setattr(replay, "OVERLAP", datetime.timedelta(seconds=5))
+    world = make_customer(sandbox)
+    [charge] = charges_at_stripe(sandbox, world)
+    refund = sandbox.client.v1.refunds.create({"charge": charge.id, "amount": 500})
+    organization = make_organization(world)
+    time.sleep(1.1)  # Stripe's events know whole seconds only
+    reconcile()
+    Refund.objects.all().delete()
+    Charge.objects.all().delete()
+    time.sleep(1.1)
+    sandbox.client.v1.refunds.update(refund.id, {"metadata": {"ticket": "4711"}})
+    Organization.objects.filter(pk=organization.pk).update(seats=3)
+    run = reconcile("incremental")
+    assert (run.state, run.organizations) == ("done", 1), (run.message, run.log)
+    organization.refresh_from_db()
+    assert organization.seats == 8
 
 
 def test_one_organization_is_compared_and_mended_alone(sandbox: Sandbox) -> None:
