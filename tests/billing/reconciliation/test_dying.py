@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from pytest_django import Settings
 
 from billing import mirror, stripe_api
 from billing.models import CustomerSync, Discrepancy, ReconciliationRun
@@ -120,6 +122,34 @@ def test_a_storm_of_429_delays_a_run_and_invents_nothing(
     sandbox.control("POST", "faults", {"kind": "error_429", "times": 25})
     run = reconcile()
     assert (run.state, run.found, run.organizations) == ("done", 0, 2)
+
+
+def test_staff_act_within_seconds_while_a_run_meets_a_storm_of_429(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STRIPE_CALLS_PER_SECOND = 25
+    monkeypatch.setattr(listing, "BUSY_SECONDS", (0.1, 0.5))
+    organization = make_organization(make_customer(sandbox))
+    for path in ("customers", "subscriptions", "invoices", "refunds", "prices"):
+        storm = {"kind": "error_429", "method": "GET", "path": f"/v1/{path}", "times": -1}
+        sandbox.control("POST", "faults", storm)
+    run = runs.start("full", workers=0)
+    reader = threading.Thread(target=drive, args=(run,), kwargs={"threads": 4})
+    reader.start()
+    try:
+        while not run.slices.filter(tries__gt=0).exists():
+            time.sleep(0.01)
+        began = time.monotonic()
+        event = show("change_seats", organization, seats=20).apply()
+        took = time.monotonic() - began
+        assert run.slices.filter(done_at=None).exists()
+    finally:
+        sandbox.control("DELETE", "faults")
+        reader.join()
+    run.refresh_from_db()
+    assert (event.state, took < 5) == ("done", True), took
+    assert (run.state, run.found) == ("done", 0)
+    assert found() == set()
 
 
 def test_a_run_that_stripe_refuses_is_failed_and_says_why(sandbox: Sandbox) -> None:
