@@ -43,6 +43,8 @@ KEY_FORMAT = re.compile(r"^(sk|rk)_(test|live)_[A-Za-z0-9]{16,}$")
 
 # Reads are repeated on 429 and on lost connections; writes never are, that is the sweeper's work.
 READ_TRIES = 3
+# So many seconds, doubled with each try, lie between them; everybody waits for a different while.
+PAUSE_SECONDS = (0.1, 0.4)
 
 # The path of an object by the prefix of its id. https://docs.stripe.com/api
 PATHS = {
@@ -224,7 +226,7 @@ def call(
             # After a silence, a person or a worker has waited long enough.
             if attempt == READ_TRIES or (isinstance(error, OutcomeUnknown) and error.raw["status"] is None):
                 raise _unread(error) from error
-            time.sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311  (jitter, no secret)
+            time.sleep(random.uniform(*PAUSE_SECONDS) * 2**attempt)  # noqa: S311  (jitter, no secret)
     raise AssertionError("unreachable")
 
 

@@ -168,6 +168,8 @@ def workers(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         patch.setattr(sync, "_settle", deadly(sync._settle, fate))
         patch.setattr(sync, "_settle_catalogue", deadly(sync._settle_catalogue, fate))
         patch.setattr(mirror, "upsert", deadly(mirror.upsert, fate))
+        # What is asked again is asked as often, only sooner.
+        patch.setattr(stripe_api, "PAUSE_SECONDS", (0.01, 0.04))
         threads = [threading.Thread(target=work) for _ in range(WORKERS)]
         for thread in threads:
             thread.start()
