@@ -117,6 +117,7 @@ def test_a_storm_of_429_delays_a_run_and_invents_nothing(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "BUSY_SECONDS", (0.1, 0.5))
+    monkeypatch.setattr(stripe_api, "PAUSE_SECONDS", (0.01, 0.04))
     for _ in range(2):
         make_organization(make_customer(sandbox))
     sandbox.control("POST", "faults", {"kind": "error_429", "times": 25})
