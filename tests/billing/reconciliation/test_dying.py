@@ -135,7 +135,12 @@ def test_staff_act_within_seconds_while_a_run_meets_a_storm_of_429(
         storm = {"kind": "error_429", "method": "GET", "path": f"/v1/{path}", "times": -1}
         sandbox.control("POST", "faults", storm)
     run = runs.start("full", workers=0)
-    reader = threading.Thread(target=drive, args=(run,), kwargs={"threads": 4})
+
+    def carry_on() -> None:
+        drive(run, threads=4)
+        connection.close()
+
+    reader = threading.Thread(target=carry_on)
     reader.start()
     try:
         while not run.slices.filter(tries__gt=0).exists():
