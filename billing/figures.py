@@ -10,12 +10,12 @@ import datetime
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Count, IntegerField, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from billing.models import Discrepancy, StoredFigures, SubscriptionEvent
 from organizations.models import Membership, Organization
-from organizations.querysets import CANCELS_SOON, PAYING_STATUSES
+from organizations.querysets import ADMITTING_STATUSES, CANCELS_SOON, PAYING_STATUSES, Among, held
 
 ALL_ORGANIZATIONS = "organizations"
 
@@ -74,9 +74,14 @@ def failed_events() -> QuerySet[SubscriptionEvent]:
     return SubscriptionEvent.objects.filter(state__in=("failed", "parked"))
 
 
-def figures_of(organizations: QuerySet[Organization]) -> Figures:
-    """What these organizations come to, in one query."""
-    listed = organizations.order_by().values("pk")
+def figures_of(organizations: QuerySet[Organization], keys: list[int] | None = None) -> Figures:
+    """What these organizations come to, in one query; sooner where the caller has their `keys` already."""
+    if keys is not None:
+        organizations = Organization.objects.filter(Among(keys))
+        theirs = Q(Among(keys, "organization"))
+    else:
+        theirs = Q(organization__in=organizations.order_by().values("pk"))
+    differences = Discrepancy.objects.open().filter(organization=OuterRef("pk"))
     by_currency: Any = (
         organizations.order_by()
         .values("currency")
@@ -90,29 +95,13 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
             ),
             mrr_sum=Sum("mrr"),
             overdue_sum=Sum("amount_overdue"),
-            suspended_count=_CountOf(
-                Organization.objects.suspended().filter(pk__in=listed).order_by().values("pk")
-            ),
-            closed_count=_CountOf(
-                Organization.objects.without_admitting_subscription()
-                .filter(pk__in=listed)
-                .order_by()
-                .values("pk")
-            ),
+            suspended_count=Count("pk", filter=Q(held())),
+            closed_count=Count("pk", filter=~Q(held()) & ~Q(subscription_status__in=ADMITTING_STATUSES)),
             member_count=_CountOf(
-                Membership.objects.filter(status=Membership.Status.ACTIVE, organization__in=listed)
-                .order_by()
-                .values("pk")
+                Membership.objects.filter(theirs, status=Membership.Status.ACTIVE).order_by().values("pk")
             ),
-            differing_count=_CountOf(
-                Organization.objects.filter(
-                    pk__in=Discrepancy.objects.open().order_by().values("organization_id")
-                )
-                .filter(pk__in=listed)
-                .order_by()
-                .values("pk")
-            ),
-            failed_count=_CountOf(failed_events().filter(organization__in=listed).order_by().values("pk")),
+            differing_count=Count("pk", filter=Q(Exists(differences))),
+            failed_count=_CountOf(failed_events().filter(theirs).order_by().values("pk")),
         )
         .order_by("-count", "currency")
     )
@@ -120,14 +109,14 @@ def figures_of(organizations: QuerySet[Organization]) -> Figures:
     once = rows[0] if rows else {}
     return Figures(
         organizations=sum(row["count"] for row in rows),
-        suspended=once.get("suspended_count", 0),
-        closed=once.get("closed_count", 0),
+        suspended=sum(row["suspended_count"] for row in rows),
+        closed=sum(row["closed_count"] for row in rows),
         members=once.get("member_count", 0),
         paying=sum(row["paying_count"] for row in rows),
         past_due=sum(row["past_due_count"] for row in rows),
         ending=sum(row["ending_count"] for row in rows),
         trials_ending=sum(row["trials_ending_count"] for row in rows),
-        differing=once.get("differing_count", 0),
+        differing=sum(row["differing_count"] for row in rows),
         failed_events=once.get("failed_count", 0),
         money=tuple(
             InCurrency(row["currency"], int(row["mrr_sum"]), int(row["overdue_sum"]))

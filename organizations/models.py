@@ -207,7 +207,12 @@ class Membership(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization", "status"], name="membership_status"),
-            models.Index(fields=["organization", "role"], name="membership_role"),
+            # Who has, or lacks, a member of a role.
+            models.Index(
+                fields=["role", "organization"],
+                condition=models.Q(status="active"),
+                name="membership_active_role",
+            ),
             # For the list of all members, which is narrowed by either, the newest first.
             models.Index(fields=["status", "-id"], name="membership_of_status"),
             models.Index(fields=["role", "-id"], name="membership_of_role"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, Value
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -32,7 +32,22 @@ class HoldQuerySet(models.QuerySet["Hold"]):
         return self.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=timezone.now()), lifted_at__isnull=True)
 
 
-def _held() -> Exists:
+class Among(Func):
+    """That a row's key, or what else a column holds, is one of these: `filter(Among(keys))`.
+
+    One parameter, and one estimate; `pk__in` sends one for each, and plans for all of them.
+    """
+
+    arg_joiner = " = ANY("
+    template = "%(expressions)s)"
+    output_field = BooleanField()
+
+    def __init__(self, keys: list[int], column: str = "pk") -> None:
+        super().__init__(F(column), Value(keys))
+
+
+def held() -> Exists:
+    """Whether any hold on an organization is open."""
     from organizations.models import Hold
 
     return Exists(Hold.objects.open().filter(organization=OuterRef("pk")))
@@ -43,15 +58,15 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
     def with_access(self) -> OrganizationQuerySet:
         """Adds `is_held`: whether any hold is open, in the same query."""
-        return self.annotate(is_held=_held())
+        return self.annotate(is_held=held())
 
     def suspended(self) -> OrganizationQuerySet:
         """Organizations with at least one open hold."""
-        return self.filter(_held())
+        return self.filter(held())
 
     def not_suspended(self) -> OrganizationQuerySet:
         """Organizations without an open hold."""
-        return self.exclude(_held())
+        return self.exclude(held())
 
     def admitted(self) -> OrganizationQuerySet:
         """Organizations whose active members may come in."""

@@ -12,6 +12,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import F, Func, IntegerField, Value
 
+from organizations.querysets import Among
+
 if TYPE_CHECKING:
     from organizations.querysets import OrganizationQuerySet
 
@@ -180,4 +182,4 @@ def find_users(term: str) -> list[int]:
 def ranked(organizations: OrganizationQuerySet, keys: list[int]) -> OrganizationQuerySet:
     """Those of these organizations, each with its place among them as `rank`."""
     place = Func(Value(keys), F("pk"), function="array_position", output_field=IntegerField())
-    return organizations.filter(pk__in=keys).annotate(rank=place)
+    return organizations.filter(Among(keys)).annotate(rank=place)

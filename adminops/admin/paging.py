@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
 
+from organizations.querysets import Among
+
 MOST_COUNTED = 10_000
 """How far a list is counted and paged. Whoever wants what is beyond narrows it: no page costs more than this."""
+
+FEW = 1_000
+"""With no more than this, they are remembered when they are counted: what found them need not find them again."""
 
 
 class CappedPaginator(Paginator):
@@ -20,11 +26,20 @@ class CappedPaginator(Paginator):
     def _counted(self) -> int:
         rows: Any = self.object_list
         # Keys only: so an index that found them is all that is read.
-        return int(rows.order_by().values("pk")[: MOST_COUNTED + 1].count())
+        some = rows.order_by().values("pk")[: MOST_COUNTED + 1]
+        self._read: list[Any] = some.aggregate(keys=ArrayAgg("pk"))["keys"] or []
+        if len(self._read) <= FEW:
+            self.object_list = rows.filter(Among(self._read)) if self._read else rows.none()
+        return len(self._read)
 
     @cached_property
     def count(self) -> int:
         return min(self._counted, MOST_COUNTED)
+
+    @property
+    def keys(self) -> list[Any] | None:
+        """The keys of all that is listed; None where that is more than is counted."""
+        return None if self.is_capped else self._read
 
     @property
     def is_capped(self) -> bool:

@@ -52,7 +52,10 @@ _FILL = {
     """,
     "organizations_membership": """
         INSERT INTO organizations_membership (organization_id, user_id, role, status, joined_at, last_activity_at)
-        SELECT 1 + n % %(organizations)s, 1000 + n, (array['owner','admin','member','member','viewer'])[1 + n % 5],
+        SELECT 1 + n % %(organizations)s, 1000 + n,
+               -- All but one in a hundred have an owner.
+               CASE WHEN n < %(organizations)s AND n % 100 > 0 THEN 'owner'
+                    ELSE (array['admin','member','member','viewer'])[1 + n % 4] END,
                (array['active','active','active','invited','removed'])[1 + n / %(organizations)s % 5], now(),
                now() - n % 500 * interval '1 hour'
         FROM generate_series(1, %(members)s) AS n

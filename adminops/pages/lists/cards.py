@@ -40,7 +40,7 @@ def cards_of(changelist: Any) -> Cards:
     More than the list counts is not added up for a page: without filters there are figures that a job keeps fresh.
     """
     if not changelist.paginator.is_capped:
-        return Cards(_cards(figures_of(changelist.queryset), changelist))
+        return Cards(_cards(figures_of(changelist.queryset, changelist.paginator.keys), changelist))
     if changelist.has_active_filters or changelist.query:
         return too_many(changelist)
     stored = stored_figures()
