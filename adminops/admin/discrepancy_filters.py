@@ -7,17 +7,15 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import TextFilter
 
-from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, CurrencyFilter, DateSpanFilter, Telling
+from adminops.admin import filters
+from adminops.admin.filters import AmountSpanFilter, ChoiceFilter, CurrencyFilter, DateSpanFilter, key_of
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import telling
 from billing.reconciliation.checks import CHECKS
-from organizations.search import find_organizations
 
 # Stands in the address for customers at Stripe that no organization is.
 NOBODY = "none"
-_LONGEST_KEY = 18
 
 
 class StateFilter(ChoiceFilter):
@@ -50,32 +48,17 @@ class TypeFilter(ChoiceFilter):
         return queryset.filter(type=self.value()) if self.value() in CHECKS else queryset
 
 
-def _key(text: str | None) -> int | None:
-    """A key that was typed or linked; None for what is none."""
-    text = (text or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_KEY else None
+class OrganizationFilter(filters.OrganizationFilter):
+    """Whose they are, or nobody's."""
 
+    @property
+    def said(self) -> str:
+        return str(_("none here")) if self.typed == NOBODY else super().said
 
-class OrganizationFilter(Telling, TextFilter):
-    """Whose they are: a name, a slug, a Stripe id, or the key that our own links have."""
-
-    title = _("organization")
-    parameter_name = "organization"
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        value = (self.value() or "").replace("\0", "").strip()
-        if value == NOBODY:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.typed == NOBODY:
             return queryset.filter(organization__isnull=True)
-        if (key := _key(value)) is not None:
-            return queryset.filter(organization_id=key)
-        if not value:
-            return queryset
-        found = find_organizations(value, alike=False)
-        if not found:
-            self.slip(
-                _("No organization is found by “%(text)s”, so nothing is listed.") % {"text": value[:40]}
-            )
-        return queryset.filter(organization_id__in=found)
+        return super().queryset(request, queryset)
 
 
 class RunFilter(ChoiceFilter):
@@ -86,14 +69,18 @@ class RunFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         value = request.GET.get(self.parameter_name, "")
-        return [(value, _("Run %(id)s") % {"id": value})] if _key(value) is not None else []
+        return [(value, _("Run %(id)s") % {"id": value})] if key_of(value) is not None else []
+
+    @property
+    def said(self) -> str:
+        return self.value() or ""
 
     def has_output(self) -> bool:
         # Dropped from the list's filters without it, what it has to say would be too.
         return self.value() is not None or bool(self.slips)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        key = _key(self.value())
+        key = key_of(self.value())
         if key is None:
             return queryset
         run = ReconciliationRun.objects.filter(pk=key).first()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import TextFilter
 
 from adminops.admin.event_search import EVENT_TYPE, organizations_meant
 from adminops.admin.filters import (
@@ -17,7 +17,8 @@ from adminops.admin.filters import (
     ChoiceFilter,
     CurrencyFilter,
     DateSpanFilter,
-    Telling,
+    KeyedFilter,
+    TypedFilter,
     following,
     midnight,
 )
@@ -27,6 +28,7 @@ from billing.actors import find_actors
 from billing.days import keys_between
 from billing.models import SubscriptionEvent
 from billing.operations import COURSES
+from organizations.models import Organization
 
 State, Source = SubscriptionEvent.State, SubscriptionEvent.Source
 
@@ -45,7 +47,7 @@ class LaneFilter:
         return queryset if lane is None else queryset.filter(any_of(lane))
 
 
-class TypedFilter(LaneFilter, Telling, TextFilter):
+class SoughtFilter(LaneFilter, TypedFilter):
     """One that is typed. `other_name` is what links of old, and of other pages, call it: a key."""
 
     other_name: ClassVar[str] = ""
@@ -58,11 +60,6 @@ class TypedFilter(LaneFilter, Telling, TextFilter):
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter_name, *([self.other_name] if self.other_name else [])]
-
-    @cached_property
-    def typed(self) -> str:
-        """What was typed, without what no column holds."""
-        return (self.value() or "").replace("\0", "").strip()
 
     @cached_property
     def _lane(self) -> Lane | None:
@@ -80,10 +77,12 @@ class TypedFilter(LaneFilter, Telling, TextFilter):
         raise NotImplementedError
 
 
-class OrganizationFilter(TypedFilter):
+class OrganizationFilter(SoughtFilter, KeyedFilter):
     """Of which organization."""
 
-    title = _("organization (name, slug or id)")
+    title = _("organization")
+    hint = _("Name, slug or id")
+    rows = Organization
     parameter_name = "organization"
     other_name = "organization__id__exact"
 
@@ -91,10 +90,12 @@ class OrganizationFilter(TypedFilter):
         return organizations_meant(typed)
 
 
-class ActorFilter(TypedFilter):
+class ActorFilter(SoughtFilter, KeyedFilter):
     """By whom."""
 
-    title = _("person (name, login or e-mail)")
+    title = _("person")
+    hint = _("Name, login or e-mail")
+    rows = User
     parameter_name = "actor"
     other_name = "actor__id__exact"
 
@@ -104,10 +105,11 @@ class ActorFilter(TypedFilter):
         return [Q(actor_id=key) for key in find_actors(typed)]
 
 
-class TypeFilter(TypedFilter):
+class TypeFilter(SoughtFilter):
     """One type, by its exact name."""
 
-    title = _("type (such as invoice.paid)")
+    title = _("type")
+    hint = _("Such as invoice.paid")
     parameter_name = "type"
 
     def find(self, typed: str) -> Lane:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.contrib.admin import ListFilter
-from django.db.models import Case, QuerySet, Value, When
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import Case, Model, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 
 from billing.money import THREE_DECIMAL, ZERO_DECIMAL
+from organizations.models import Organization
+from organizations.search import find_organizations
 
+_LONGEST_KEY = 18
 _LETTERS_OF_A_CURRENCY = 3
 
 
@@ -33,6 +39,11 @@ class Telling(ListFilter):
     """A filter that says what of the address it cannot use; the list shows `slips` once (`BackOfficeAdmin`)."""
 
     slips: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What it narrows by, as a person reads it; empty where it does not narrow."""
+        raise NotImplementedError
 
     def slip(self, words: str) -> None:
         """Have a sentence said above the list."""
@@ -54,6 +65,10 @@ class ChoiceFilter(Telling, RadioFilter):
             if text.strip():
                 self.no_value(text)
 
+    @property
+    def said(self) -> str:
+        return next((str(label) for value, label in self.lookup_choices if str(value) == self.value()), "")
+
 
 class FieldChoiceFilter(Telling, ChoicesRadioFilter):
     """One of the choices of a column, as its address has it: `status__exact=active`."""
@@ -70,11 +85,40 @@ class FieldChoiceFilter(Telling, ChoicesRadioFilter):
         if self.lookup_val:
             self.used_parameters[self.lookup_kwarg] = self.lookup_val
 
+    @property
+    def said(self) -> str:
+        return ", ".join(
+            str(label) for value, label in self.field.flatchoices if str(value) in self.lookup_val
+        )
 
-class CurrencyFilter(Telling, TextFilter):
+
+class TypedFilter(Telling, TextFilter):
+    """Something that is typed."""
+
+    hint: ClassVar[str | Promise] = ""
+    """What may be typed, shown until something is."""
+
+    @cached_property
+    def typed(self) -> str:
+        """What was typed, without what no column holds."""
+        return str(self.value() or "").replace("\0", "").strip()
+
+    @property
+    def said(self) -> str:
+        return self.typed
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+        for choice in super().choices(changelist):
+            form: Any = choice["form"]
+            form.fields[self.parameter_name].widget.attrs["placeholder"] = self.hint
+            yield {"form": form}
+
+
+class CurrencyFilter(TypedFilter):
     """A currency by its ISO code."""
 
-    title = gettext_lazy("currency (USD, EUR, …)")
+    title = gettext_lazy("currency")
+    hint = gettext_lazy("USD, EUR, …")
     parameter_name = "currency"
     column: ClassVar[str] = "currency"
 
@@ -86,9 +130,54 @@ class CurrencyFilter(Telling, TextFilter):
         elif text:
             self.no_value(text)
 
+    @property
+    def said(self) -> str:
+        return self.typed.upper()
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(**{self.column: value.lower()}) if value else queryset
+        return queryset.filter(**{self.column: self.typed.lower()}) if self.typed else queryset
+
+
+def key_of(text: str | None) -> int | None:
+    """A key that was typed or linked; None for what is none."""
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_KEY else None
+
+
+class KeyedFilter(TypedFilter):
+    """Something that is typed; links have the key of a row instead, which is said by its name."""
+
+    rows: ClassVar[type[Model]]
+
+    @cached_property
+    def row(self) -> Any:
+        """The row that a link is about; None where something else was typed, or nothing."""
+        key = key_of(self.typed)
+        return None if key is None else self.rows._default_manager.filter(pk=key).first()
+
+    @property
+    def said(self) -> str:
+        return str(self.row or self.typed)
+
+
+class OrganizationFilter(KeyedFilter):
+    """Whose they are, as the column `organization` has it: a name, a slug, a Stripe id, or a key."""
+
+    title = gettext_lazy("organization")
+    hint = gettext_lazy("Name, slug or id")
+    parameter_name = "organization"
+    rows = Organization
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.typed:
+            return queryset
+        found = [self.row.pk] if self.row else []
+        if key_of(self.typed) is None:
+            found = find_organizations(self.typed, alike=False)
+        if not found:
+            words = _("No organization is found by “%(text)s”, so nothing is listed.")
+            self.slip(words % {"text": self.typed[:40]})
+        return queryset.filter(organization_id__in=found)
 
 
 class SpanFilter(Telling):
@@ -122,6 +211,16 @@ class SpanFilter(Telling):
         except ValueError:
             self.no_value(text)
 
+    @property
+    def said(self) -> str:
+        ends = [self.span.get(name) for name in self._ends()]
+        begin, end = ("" if value is None else self.word(value) for value in ends)
+        if begin and end:
+            return _("from %(begin)s to %(end)s") % {"begin": begin, "end": end}
+        if begin:
+            return _("from %(begin)s") % {"begin": begin}
+        return _("to %(end)s") % {"end": end} if end else ""
+
     def has_output(self) -> bool:
         return True
 
@@ -143,6 +242,10 @@ class SpanFilter(Telling):
 
     def parse(self, text: str) -> Any:
         """The value that was typed. ValueError where it is none."""
+        raise NotImplementedError
+
+    def word(self, value: Any) -> str:
+        """A value that was typed, as a person reads it."""
         raise NotImplementedError
 
     def begin(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
@@ -167,6 +270,9 @@ class DateSpanFilter(SpanFilter):
         following(day)
         return day
 
+    def word(self, value: date) -> str:
+        return date_format(value, "j M Y")
+
     def begin(self, queryset: QuerySet[Any], value: date) -> QuerySet[Any]:
         return queryset.filter(**{f"{self.parameter_name}__gte": midnight(value)})
 
@@ -184,6 +290,9 @@ class NumberSpanFilter(SpanFilter):
         if not (text.isascii() and text.isdigit() and len(text) < 16):
             raise ValueError(text)
         return int(text)
+
+    def word(self, value: int) -> str:
+        return intcomma(value)
 
 
 class AmountSpanFilter(NumberSpanFilter):

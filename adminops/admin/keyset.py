@@ -90,6 +90,10 @@ class KeysetChangeList(BackOfficeChangeList):
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
         return ["-id"]
 
+    def get_ordering_field_columns(self) -> dict[int, str]:
+        # No column is sorted by, whatever the address says.
+        return {}
+
     def search_lane(self) -> Lane | None:
         """The lane of what was typed into the search box, where something was."""
         return None

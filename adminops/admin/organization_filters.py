@@ -9,7 +9,6 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import TextFilter
 
 from adminops.admin.filters import (
     AmountSpanFilter,
@@ -18,7 +17,7 @@ from adminops.admin.filters import (
     DateSpanFilter,
     FieldChoiceFilter,
     NumberSpanFilter,
-    Telling,
+    TypedFilter,
 )
 from billing.figures import SOON, failed_events
 from billing.models import Discrepancy
@@ -164,19 +163,18 @@ def _has_member(**like: str) -> Exists:
     return Exists(active.filter(organization=OuterRef("pk")))
 
 
-class PlanFilter(Telling, TextFilter):
+class PlanFilter(TypedFilter):
     """A part of the plan's name. Typed rather than listed: listing would read the whole table."""
 
     title = _("plan")
     parameter_name = "plan"
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        value = (self.value() or "").replace("\0", "").strip()
-        if not value:
+        if not self.typed:
             return queryset
-        if not Organization.objects.filter(plan__icontains=value).exists():
-            self.slip(_("No plan is called “%(text)s”, so nothing is listed.") % {"text": value[:40]})
-        return queryset.filter(plan__icontains=value)
+        if not Organization.objects.filter(plan__icontains=self.typed).exists():
+            self.slip(_("No plan is called “%(text)s”, so nothing is listed.") % {"text": self.typed[:40]})
+        return queryset.filter(plan__icontains=self.typed)
 
 
 class MrrFilter(AmountSpanFilter):

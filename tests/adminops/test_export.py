@@ -87,8 +87,82 @@ def test_the_ledger_says_who_took_what(finance: Client) -> None:
     taken(finance, "?currency=jpy", columns=["name"], kind="xlsx")
     line = SubscriptionEvent.objects.get(type="list.exported")
     assert line.actor is not None
-    assert line.message == "Took the list “Customers” away as XLSX: currency jpy."
+    assert line.message == "Took the list “Customers” away as XLSX: Currency: JPY."
     assert line.after["columns"] == ["Name"]
+
+
+NARROWED = {
+    "organizations/organization/": (
+        (
+            "access=active&subscription_status__exact=past_due&overdue=7&plan=Team&currency=eur"
+            "&mrr_from=100&seats_to=50&created_at_from=2025-03-01&created_at_to=2025-03-09&q=nor+th&o=-6",
+            [
+                "Access: Open",
+                "Subscription: Past due",
+                "Past due: For 7 days and more",
+                "Plan: Team",
+                "Currency: EUR",
+                "MRR: from 100",
+                "Seats: to 50",
+                "Customer since: from 1 Mar 2025 to 9 Mar 2025",
+                "Search: nor th",
+                "Sorted by MRR, highest first",
+            ],
+        ),
+        ("o=1.-8", ["Sorted by Customer, from A to Z, then by Renews, latest first"]),
+        ("o=-6&p=1&overdue=&q=", ["Sorted by MRR, highest first"]),
+        # What cannot be used narrows nothing.
+        ("currency=gold&mrr_from=x&access=nobody&o=99.x", []),
+    ),
+    "billing/subscriptionevent/": (
+        (
+            "source__exact=staff&type=invoice.paid&organization=acme&actor=ann&kind=refund.&o=-6&before=99",
+            [
+                "Organization: acme",
+                "Person: ann",
+                "Type: invoice.paid",
+                "Kind: Refunds",
+                "Source: Staff",
+            ],
+        ),
+    ),
+    "djstripe/invoice/": (("state=overdue&amount_to=1000", ["State: Overdue", "Amount: to 1,000"]),),
+    "billing/discrepancy/": (("organization=none", ["Organization: none here"]),),
+}
+
+
+@pytest.mark.parametrize(
+    ("listing", "query", "told"),
+    [(listing, query, told) for listing, those in NARROWED.items() for query, told in those],
+)
+def test_what_narrows_a_list_is_said_in_its_own_words(
+    administrator: Client, listing: str, query: str, told: list[str]
+) -> None:
+    address = f"/admin/{listing}export/?{query}"
+    shown = administrator.get(address)
+    assert sorted(shown.context["narrowed"]) == sorted(told)
+    text = Page(shown).text
+    for sentence in told:
+        assert sentence in text
+    assert "exact" not in text
+    report = REPORTS[listing.strip("/").replace("/", ".")]
+    administrator.post(address, {"kind": "csv", "columns": [report.columns[0].name]})
+    line = SubscriptionEvent.objects.get(type="list.exported")
+    assert sorted(line.after["filters"]) == sorted(told)
+    assert line.message.endswith(f": {'; '.join(line.after['filters']) or 'everything'}.")
+    page = Page(administrator.get(f"/admin/billing/subscriptionevent/{line.pk}/change/")).text
+    for sentence in told:
+        assert sentence in page
+
+
+def test_a_link_of_another_page_is_said_by_its_name(administrator: Client) -> None:
+    organization = OrganizationFactory(name="Northwind Labs")
+    for listing, name in (
+        ("billing/subscriptionevent", "organization__id__exact"),
+        ("billing/discrepancy", "organization"),
+    ):
+        shown = administrator.get(f"/admin/{listing}/export/", {name: str(organization.pk)})
+        assert shown.context["narrowed"] == ["Organization: Northwind Labs"]
 
 
 def test_looking_at_the_page_takes_nothing_and_writes_nothing(finance: Client) -> None:

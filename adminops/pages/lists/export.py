@@ -10,7 +10,7 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from adminops.pages.lists.saved_views import PASSING
+from adminops.pages.lists.narrowing import narrowed_by
 from adminops.reports import REPORTS
 from adminops.reports.base import Report
 from adminops.reports.files import CSV, XLSX, file_response
@@ -26,6 +26,8 @@ from billing.ledger import record_staff_act
 
 PERMISSION = "organizations.export_lists"
 TYPE = "list.exported"
+
+_LONGEST_TOLD = 500
 
 
 class ExportForm(forms.Form):
@@ -87,11 +89,12 @@ def _export(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
     except (IncorrectLookupParameters, DisallowedModelAdminLookup):
         messages.error(request, _("Nothing was taken away: the address narrows the list by what it has not."))
         return redirect(_listing(model_admin))
+    narrowed = narrowed_by(changelist)
     form = ExportForm(report, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         columns = report.chosen(form.cleaned_data["columns"])
         kind = form.cleaned_data["kind"]
-        _write_down(request, report, [str(column.title) for column in columns], kind)
+        _write_down(request, report, [str(column.title) for column in columns], narrowed, kind)
         return file_response(
             kind,
             f"{report.name}-{timezone.localdate().isoformat()}",
@@ -107,7 +110,7 @@ def _export(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
             "opts": model_admin.opts,
             "form": form,
             "how_many": _how_many(changelist),
-            "filters": _filters(request.GET),
+            "narrowed": narrowed,
             "back_url": f"{_listing(model_admin)}?{request.GET.urlencode()}",
         },
     )
@@ -123,21 +126,16 @@ def _how_many(changelist: Any) -> str:
     return ngettext("%(count)s row.", "%(count)s rows.", rows) % {"count": intcomma(rows)}
 
 
-def _filters(query: QueryDict) -> list[tuple[str, str]]:
-    return [
-        (name, value) for name, values in query.lists() for value in values if value and name not in PASSING
-    ]
-
-
-def _write_down(request: HttpRequest, report: Report, columns: list[str], kind: str) -> None:
-    filters = _filters(request.GET)
-    narrowed = ", ".join(f"{name} {value}" for name, value in filters)[:300]
+def _write_down(
+    request: HttpRequest, report: Report, columns: list[str], narrowed: list[str], kind: str
+) -> None:
+    what = "; ".join(narrowed)[:_LONGEST_TOLD] or _("everything")
     record_staff_act(
         TYPE,
         request.user,
         _("Took the list “%(list)s” away as %(kind)s: %(what)s.")
-        % {"list": report.title, "kind": kind.upper(), "what": narrowed or _("everything")},
-        after={"report": report.name, "columns": columns, "filters": dict(filters), "kind": kind},
+        % {"list": report.title, "kind": kind.upper(), "what": what},
+        after={"report": report.name, "columns": columns, "filters": narrowed, "kind": kind},
     )
 
 
