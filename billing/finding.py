@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from billing import mirror
 from billing.models import SubscriptionEvent
-from billing.stripe_ids import prefix_of
+from billing.stripe_ids import normal, prefix_of
 from organizations.models import Organization
 
 _SHAPE = re.compile(r"^[a-z]{1,12}_[A-Za-z0-9_]+$")
@@ -47,7 +47,8 @@ def is_an_id(term: str) -> bool:
 
 def is_stripe_id(term: str) -> bool:
     """Whether this looks like an id of Stripe's: one of its prefixes, an underscore, letters and digits."""
-    return bool(_SHAPE.match(term)) and prefix_of(term) in _PREFIXES
+    stripe_id = normal(term)
+    return bool(_SHAPE.match(stripe_id)) and prefix_of(stripe_id) in _PREFIXES
 
 
 def ledger_column_of(stripe_id: str) -> str:
@@ -63,9 +64,10 @@ def find(term: str) -> Found | None:
     operation = _uuid(term)
     if operation is not None:
         return _event(uuid=operation)
-    if term.startswith("evt_"):
-        return _event(stripe_event_id=term)
-    return _owner(term) or _named_in_ledger(term)
+    stripe_id = normal(term)
+    if stripe_id.startswith("evt_"):
+        return _event(stripe_event_id=stripe_id)
+    return _owner(stripe_id) or _named_in_ledger(stripe_id)
 
 
 def _uuid(term: str) -> uuid.UUID | None:

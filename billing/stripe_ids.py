@@ -11,3 +11,9 @@ def prefix_of(stripe_id: str) -> str:
     return next(
         (longer for longer in _LONGER if stripe_id.startswith(f"{longer}_")), stripe_id.split("_", 1)[0]
     )
+
+
+def normal(term: str) -> str:
+    """An id as Stripe writes it, whoever wrote its kind in capitals; the rest tells capitals apart."""
+    kind, underscore, rest = term.partition("_")
+    return f"{kind.lower()}{underscore}{rest}"

@@ -43,8 +43,10 @@ _AS_TYPED = """
         (SELECT id, 2 FROM organizations_organization
           WHERE UPPER(name::text) LIKE UPPER(%(word)s) LIMIT %(most)s)
         {within}
+        {by_members}
     )
-    SELECT ARRAY(
+    SELECT EXISTS (SELECT FROM found WHERE rank = 0),
+           ARRAY(
                SELECT id FROM (SELECT id, MIN(rank) AS rank FROM found GROUP BY id) AS best
                ORDER BY rank, id LIMIT %(most)s
            ),
@@ -58,6 +60,9 @@ _WITHIN = """
         (SELECT id, 3 FROM organizations_organization
           WHERE UPPER(name::text) LIKE UPPER(%(within)s) OR UPPER(slug::text) LIKE UPPER(%(within)s)
              OR UPPER(billing_email::text) LIKE UPPER(%(within)s) LIMIT %(most)s)
+"""
+
+_BY_MEMBERS = """
         UNION ALL
         (SELECT organization_id, 4 FROM organizations_membership
           WHERE status <> 'removed'
@@ -108,23 +113,25 @@ _ALIKE = """
 """
 
 
-def find_organizations(term: str, *, alike: bool = True) -> list[int]:
+def find_organizations(term: str, *, alike: bool = True, by_members: bool = True) -> list[int]:
     """Keys of the organizations that fit a scrap, the best first, at most `MOST` of them.
 
-    What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members; where that finds
-    few, those of which one of these looks like it follow, if `alike`: of the members' only where it finds nothing, for
-    there are many more of them.
+    What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members if `by_members`;
+    where that finds few, and none that is exactly it, those of which one of these looks like it follow, if `alike`: of
+    the members' only where it finds nothing, for there are many more of them.
     """
     term = " ".join(term.replace("\0", "").split())[:_LONGEST]
     if not term:
         return []
     literal = term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     users = connection.ops.quote_name(get_user_model()._meta.db_table)
-    within = _WITHIN.format(users=users)
+    # A scrap of one or two letters has no trigram.
+    within = _WITHIN if len(term) > 2 else ""
+    of_members = _BY_MEMBERS.format(users=users) if by_members and len(term) > 2 else ""
     # One transaction, for that is how long the setting lasts; behind a pooler, the next may be another connection's.
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         cursor.execute(
-            _AS_TYPED.format(within=within if len(term) > 2 else ""),
+            _AS_TYPED.format(within=within, by_members=of_members),
             {
                 "exactly": literal,
                 "begins": f"{literal}%",
@@ -136,8 +143,8 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
                 "similarity": _WORD_SIMILARITY,
             },
         )
-        found = list(cursor.fetchone()[0])
-        if alike and len(found) < _ENOUGH and len(term) > 2:
+        is_exact, found = cursor.fetchone()[:2]
+        if alike and not is_exact and len(found) < _ENOUGH and len(term) > 2:
             local, telling = term.split("@")[0], _telling(term)
             asked: dict[str, str | int] = {
                 "term": term,
@@ -145,15 +152,19 @@ def find_organizations(term: str, *, alike: bool = True) -> list[int]:
                 "whole": term if telling != term else "",
                 "mail": _telling_of_mail(term) if "@" in term else telling,
                 # Without a letter or digit nothing is looked for, but everything would be looked through.
-                "local": local if not found and len(local) > 2 and any(map(str.isalnum, local)) else "",
+                "local": local if by_members and not found and _tells(local) else "",
                 "member_similarity": _MEMBER_SIMILARITY,
                 "most": MOST,
                 "enough": _ENOUGH,
             }
             cursor.execute(_ALIKE.format(users=users), asked)
-            organizations, _likeness, of_members, _scans = cursor.fetchone()
-            found = list(dict.fromkeys([*found, *organizations, *of_members]))
-    return found
+            organizations, _likeness, theirs, _scans = cursor.fetchone()
+            found = [*found, *organizations, *theirs]
+    return list(dict.fromkeys(found))
+
+
+def _tells(local: str) -> bool:
+    return len(local) > 2 and any(map(str.isalnum, local))
 
 
 def _telling(term: str) -> str:

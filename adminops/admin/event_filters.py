@@ -87,7 +87,7 @@ class OrganizationFilter(SoughtFilter, KeyedFilter):
     other_name = "organization__id__exact"
 
     def find(self, typed: str) -> Lane:
-        return organizations_meant(typed)
+        return organizations_meant(typed, self.request.user.has_perm("organizations.view_membership"))
 
 
 class ActorFilter(SoughtFilter, KeyedFilter):

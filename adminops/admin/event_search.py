@@ -13,6 +13,7 @@ from billing.finding import is_stripe_id, ledger_column_of
 from billing.one_look import read_once
 from billing.operations import COURSES
 from billing.operations.base import Course
+from billing.stripe_ids import normal
 from organizations.models import Organization
 from organizations.search import find_organizations
 
@@ -24,7 +25,7 @@ _LARGEST_KEY = 2**63 - 1
 
 
 @read_once
-def lane_of(term: str) -> Lane:
+def lane_of(term: str, by_members: bool) -> Lane:
     """Events for an id of Stripe's or ours, of types by name or words, or of organizations by a scrap of text."""
     term = term.replace("\0", "").strip()
     try:
@@ -34,6 +35,7 @@ def lane_of(term: str) -> Lane:
     if term in event_words.TYPES or term in COURSES:
         return [Q(type=term)]
     if is_stripe_id(term):
+        term = normal(term)
         column = ledger_column_of(term)
         if column in ("stripe_customer_id", "stripe_subscription_id"):
             owner = Organization.objects.filter(**{column: term}).values_list("pk", flat=True).first()
@@ -45,7 +47,12 @@ def lane_of(term: str) -> Lane:
     spelled = [Q(type=term)] if EVENT_TYPE.match(term) else []
     unknown = [Q(stripe_object_id=term)] if "_" in term and " " not in term else []
     own = [Q(type=type_) for type_ in _own_types(term)]
-    return [*spelled, *unknown, *own, *of_organizations(find_organizations(term, alike=False))]
+    return [
+        *spelled,
+        *unknown,
+        *own,
+        *of_organizations(find_organizations(term, alike=False, by_members=by_members)),
+    ]
 
 
 def _own_types(term: str) -> list[str]:
@@ -64,16 +71,19 @@ def _words_of(course: Course) -> list[str]:
 
 
 @read_once
-def organizations_meant(term: str) -> Lane:
+def organizations_meant(term: str, by_members: bool) -> Lane:
     """Events of the organizations meant by a key, an id of Stripe's, a slug, or a scrap of a name or e-mail."""
     term = term.replace("\0", "").strip()
     if term.isascii() and term.isdigit():
         return [Q(organization_id=int(term))] if int(term) <= _LARGEST_KEY else []
     if is_stripe_id(term):
+        term = normal(term)
         known = Q(stripe_customer_id=term) | Q(stripe_subscription_id=term)
         return of_organizations(list(Organization.objects.filter(known).values_list("pk", flat=True)[:2]))
     exact = Organization.objects.filter(slug=term).values_list("pk", flat=True).first()
-    return of_organizations([exact] if exact is not None else find_organizations(term, alike=False))
+    if exact is not None:
+        return of_organizations([exact])
+    return of_organizations(find_organizations(term, alike=False, by_members=by_members))
 
 
 def of_organizations(keys: list[int]) -> Lane:

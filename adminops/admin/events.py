@@ -32,11 +32,15 @@ from billing.one_look import one_look, read_once
 _LONGEST_NOTE = 120
 
 
+def _lane(term: str, viewer: Any) -> Lane:
+    return lane_of(term, viewer.has_perm("organizations.view_membership"))
+
+
 class EventChangeList(KeysetChangeList):
     """The list of events."""
 
     def search_lane(self) -> Lane | None:
-        return lane_of(self.query) if self.query.strip() else None
+        return _lane(self.query, self.viewer) if self.query.strip() else None
 
 
 @admin.register(SubscriptionEvent)
@@ -88,7 +92,9 @@ class SubscriptionEventAdmin(ToldAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SubscriptionEvent], search_term: str
     ) -> tuple[QuerySet[SubscriptionEvent], bool]:
-        return (queryset.filter(any_of(lane_of(search_term))) if search_term.strip() else queryset), False
+        return (
+            queryset.filter(any_of(_lane(search_term, request.user))) if search_term.strip() else queryset
+        ), False
 
     # -- cells ------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from adminops.reports import REPORTS
 from adminops.templatetags.backoffice import NOTHING, day, money
 from billing.finding import is_an_id
 from billing.mirror import stored
+from billing.stripe_ids import normal, prefix_of
 from organizations.models import Organization
 from organizations.search import find_organizations
 
@@ -107,12 +108,14 @@ class MoneyAdmin(MirrorAdmin):
         owner = stored.owner_of(self.model)
         if is_an_id(term):
             columns = {"cus": owner, **self.columns_of_ids}
-            return queryset.filter(**{columns.get(term.split("_", 1)[0], "id"): term}), False
+            stripe_id = normal(term)
+            return queryset.filter(**{columns.get(prefix_of(stripe_id), "id"): stripe_id}), False
         named = self.named(queryset, term)
         if named is not None:
             return named, False
         # Nobody who is only called alike: what is listed is added up, taken away and acted on as a whole.
-        keys = find_organizations(term, alike=False)
+        sees_members = request.user.has_perm("organizations.view_membership")
+        keys = find_organizations(term, alike=False, by_members=sees_members)
         found = Organization.objects.filter(pk__in=keys, stripe_customer_id__isnull=False)
         customers = list(found.order_by().values_list("stripe_customer_id", flat=True))
         # In an order that no index has: else all there is might be walked through to find a few old ones.

@@ -61,6 +61,7 @@ from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, find_users, ranked
 
 SEES_EVENTS = "billing.view_subscriptionevent"
+SEES_MEMBERS = "organizations.view_membership"
 
 # What is done most often, a click away from each row.
 QUICK_ACTIONS = ("change_seats", "refund_invoice", "suspend_organization", "resync_organization")
@@ -168,7 +169,8 @@ class OrganizationAdmin(BackOfficeAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        best_first = ranked(queryset, find_organizations(term))
+        found = find_organizations(term, by_members=request.user.has_perm(SEES_MEMBERS))
+        best_first = ranked(queryset, found)
         return best_first if ORDER_VAR in request.GET else best_first.order_by(F("rank")), False
 
     @display(description=_("Customer"), ordering="name")

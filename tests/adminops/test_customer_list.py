@@ -118,6 +118,39 @@ def test_ids_that_only_an_event_names_lead_to_its_customer(support: Client, id_:
     assert answer["Location"].endswith(f"/organization/{organization.pk}/change/")
 
 
+def test_an_e_mail_typed_in_full_brings_nobody_with_a_like_one(support: Client) -> None:
+    OrganizationFactory(name="Meant", billing_email="anna@meant-bakery.example")
+    OrganizationFactory(name="Likewise", billing_email="anna@ment-bakery.example")
+
+    assert names(support, "Meant", "Likewise", q="Anna@meant-bakery.example") == ["Meant"]
+    assert names(support, "Meant", "Likewise", q="anna@meant-bakry.example") == ["Meant", "Likewise"]
+
+
+def test_members_e_mails_find_nothing_for_those_who_may_not_see_members(
+    staff: Callable[..., Client],
+) -> None:
+    member = MembershipFactory(user__email="secret.person@elsewhere.example", organization__name="Theirs")
+    blind = staff("organizations.view_organization", "billing.view_subscriptionevent")
+    seeing = staff("organizations.view_organization", "organizations.view_membership")
+
+    for scrap in ("secret.person@elsewhere.example", "secret.person", "secret.persn@elsewhere.example"):
+        assert names(seeing, "Theirs", q=scrap) == ["Theirs"]
+        assert names(blind, "Theirs", q=scrap) == []
+    event = SubscriptionEventFactory(organization=member.organization, type="invoice.paid")
+    page = blind.get("/admin/billing/subscriptionevent/", {"q": "secret.person"})
+    assert reverse("admin:billing_subscriptionevent_change", args=[event.pk]) not in page.content.decode()
+
+
+def test_an_id_whose_kind_is_in_capitals_leads_to_its_customer(support: Client) -> None:
+    organization = OrganizationFactory(stripe_customer_id="cus_Abc123")
+
+    response = support.get(LIST, {"q": "CUS_Abc123"})
+
+    assert response.headers["Location"] == reverse(
+        "admin:organizations_organization_change", args=[organization.pk]
+    )
+
+
 def test_what_sounds_alike_is_read_off_indexes() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
