@@ -8,17 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
-from django.db.models import (
-    Count,
-    F,
-    OuterRef,
-    Prefetch,
-    Q,
-    QuerySet,
-    Subquery,
-    prefetch_related_objects,
-)
-from django.db.models.functions import Coalesce
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -48,15 +38,14 @@ from adminops.pages.customer.invoice_page import invoice_urls
 from adminops.pages.customer.member_access import member_access_urls
 from adminops.pages.customer.note_pages import note_urls
 from adminops.pages.ledger.timeline import Timeline
+from adminops.pages.lists import customer_rows
 from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
-from billing import mirror
 from billing.finding import Found, find, is_an_id
-from billing.models import Discrepancy
 from billing.money import format_money
 from billing.one_look import one_look, read_once
 from billing.reconciliation.telling import checked_at
-from organizations.models import Hold, Membership, Organization
+from organizations.models import Membership, Organization
 from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, find_users, ranked
 
@@ -73,12 +62,10 @@ class CustomerChangeList(BackOfficeChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
-        told = _told_of([row.pk for row in rows])
+        customer_rows.tell(rows)
         for row in rows:
-            row.used, row.differences, row.compared_at, row.newest_invoice = told[row.pk]
             # For whoever looks; the admin itself serves many requests at once and must not remember one.
             row.viewer = request.user
-        prefetch_related_objects(rows, Prefetch("holds", Hold.objects.open(), to_attr="holds_open"))
         self.result_list = rows
 
     @cached_property
@@ -89,30 +76,6 @@ class CustomerChangeList(BackOfficeChangeList):
     def descending_by(self, column: str) -> str:
         """What the address says to sort by a column of the list, the largest first."""
         return f"-{self.list_display.index(f'{column}_cell')}"
-
-
-def _told_of(keys: list[int]) -> dict[int, tuple[int, int, datetime | None, Any]]:
-    """Of each organization of a page: seats used, in how much it differs from Stripe and when that was last looked at,
-    and its newest invoice.
-
-    Asked for by key once the page is known: the rows that paging skips would be asked as well.
-    """
-    members = Membership.objects.filter(organization=OuterRef("pk"), status=Membership.Status.ACTIVE)
-    rows = Organization.objects.order_by().filter(pk__in=keys)
-    told = rows.values_list(
-        "pk",
-        _number_of(members),
-        _number_of(Discrepancy.objects.open().filter(organization=OuterRef("pk"))),
-        checked_at(),
-        mirror.newest_invoice(OuterRef("stripe_customer_id")),
-    )
-    return {key: (used, differences, at, invoice) for key, used, differences, at, invoice in told}
-
-
-def _number_of(theirs: QuerySet[Any]) -> Coalesce:
-    """How many rows each organization has among these."""
-    counted = theirs.order_by().values("organization").annotate(count=Count("pk"))
-    return Coalesce(Subquery(counted.values("count")), 0)
 
 
 @admin.register(Organization)

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import batched
 from typing import Any
 
 from django.db.models import QuerySet
@@ -29,7 +30,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Report:
-    """A list of the admin as a file. `prepare` adds to its rows what the cells need, in queries of a fixed number."""
+    """A list of the admin as a file.
+
+    What the cells need besides the rows, `prepare` adds in the query for all of them, or `tell` to some at a time.
+    """
 
     name: str
     title: str | Promise
@@ -37,6 +41,7 @@ class Report:
     """As app_label.model_name."""
     columns: tuple[Column, ...]
     prepare: Callable[[QuerySet[Any]], QuerySet[Any]] = lambda rows: rows
+    tell: Callable[[Sequence[Any]], None] = lambda rows: None
 
     def chosen(self, names: Sequence[str]) -> list[Column]:
         """The columns of these names, in the report's own order."""
@@ -44,8 +49,11 @@ class Report:
 
     def rows(self, listed: QuerySet[Any], columns: Sequence[Column]) -> Iterator[list[Cell]]:
         """The cells of what is listed, in the list's order, read bit by bit whatever their number."""
-        for row in self.prepare(listed).iterator(chunk_size=ROWS_AT_ONCE):
-            yield [column.cell(row) for column in columns]
+        rows = self.prepare(listed).iterator(chunk_size=ROWS_AT_ONCE)
+        for some in batched(rows, ROWS_AT_ONCE):
+            self.tell(some)
+            for row in some:
+                yield [column.cell(row) for column in columns]
 
 
 def amount(minor_units: int | None, currency: str | None) -> Decimal | None:

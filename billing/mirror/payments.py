@@ -48,6 +48,7 @@ def newest_invoice(customer: OuterRef) -> Subquery:
     told: dict[str, Any] = {
         name: KT(f"stripe_data__{name}") for name in ("id", "status", "total", "currency")
     }
+    told["created"] = models.F("created")
     told["overdue_since"] = models.Case(models.When(OVERDUE, then=models.F("bo_due_at")))
     return Subquery(invoices.order_by("-created", "-djstripe_id").values(told=JSONObject(**told))[:1])
 

@@ -16,14 +16,24 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from openpyxl.utils.escape import unescape
 
 from adminops.reports import REPORTS
 from adminops.reports.files import file_response
-from billing.models import SubscriptionEvent
+from billing import mirror
+from billing.models import OrganizationCheck, SubscriptionEvent
+from organizations.models import Organization
 from tests.adminops.pages import Page
-from tests.factories import HoldFactory, MembershipFactory, OrganizationFactory
+from tests.adminops.test_money_lists import days_ago, invoice, owed
+from tests.factories import (
+    DiscrepancyFactory,
+    HoldFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    UnbilledOrganizationFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +99,51 @@ def test_the_ledger_says_who_took_what(finance: Client) -> None:
     assert line.actor is not None
     assert line.message == "Took the list “Customers” away as XLSX: Currency: JPY."
     assert line.after["columns"] == ["Name"]
+
+
+def test_a_file_of_customers_says_of_each_what_the_list_does(finance: Client) -> None:
+    kept, new = OrganizationFactory(name="Kept"), OrganizationFactory(name="New")
+    UnbilledOrganizationFactory(name="Unbilled")
+    mirror.upsert(
+        [
+            owed(kept, 3, currency="jpy", total=2450, due_date=days_ago(2)),
+            invoice(kept, 9),
+            invoice(kept, 1, status="draft"),
+            invoice(new, 4, total=0),
+        ]
+    )
+    for id_ in ("sub_1", "sub_2"):
+        DiscrepancyFactory(organization=kept, stripe_object_id=id_)
+    compared_at = timezone.now() - datetime.timedelta(minutes=5)
+    OrganizationCheck.objects.create(organization=kept, checked_at=compared_at)
+    columns = ["name", "invoice_date", "invoice_currency", "invoice_amount", "invoice_state"]
+    columns += ["invoice_overdue_since", "differences", "compared"]
+    rows = {row.pop("Name"): list(row.values()) for row in table(taken(finance, columns=columns))}
+    day, due = (
+        datetime.datetime.fromtimestamp(days_ago(n), datetime.UTC).isoformat(timespec="seconds")[:15]
+        for n in (3, 2)
+    )
+    date, *told, since, differences, compared = rows["Kept"]
+    assert date.startswith(day)
+    assert told == ["JPY", "2450", "Open"]
+    assert since.startswith(due)
+    assert differences == "2"
+    assert compared == compared_at.isoformat(timespec="seconds")
+    assert rows["New"][1:] == ["USD", "0.00", "Paid", "", "0", ""]
+    assert rows["Unbilled"] == ["", "", "", "", "", "0", ""]
+
+
+def test_a_file_of_customers_is_read_chunk_by_chunk(finance: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adminops.reports.base.ROWS_AT_ONCE", 10)
+
+    def cost(rows: int) -> int:
+        OrganizationFactory.create_batch(rows - Organization.objects.count())
+        with CaptureQueriesContext(connection) as captured:
+            assert len(table(taken(finance))) == rows
+        return len(captured)
+
+    one, two, three = cost(10), cost(20), cost(30)
+    assert two - one == three - two <= 3
 
 
 NARROWED = {
