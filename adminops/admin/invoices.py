@@ -65,14 +65,14 @@ class InvoiceAdmin(MoneyAdmin):
     def due(self, obj: Any) -> str:
         since = money_rows.overdue_since(obj)
         if since:
-            said = _("overdue: %(days)s") % {"days": words.days_since(since)}
-            return format_html('<span class="bo-red-text">{}</span>', time_tag(since, said))
+            # For how long is said by the badge of its state.
+            return format_html('<span class="bo-red-text">{}</span>', day(since))
         if obj.bo_status != "open":
             return NOTHING
         if obj.bo_due_at:
             return day(obj.bo_due_at)
         return (
             time_tag(obj.created, _("open: %(days)s") % {"days": words.days_since(obj.created)})
-            if (obj.created)
+            if obj.created
             else NOTHING
         )
