@@ -5,19 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
-from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
-from django.utils.translation import gettext as _
 from unfold.views import ChangeList
 
 from adminops.actions import ACTIONS
-from adminops.admin.filters import parameters_of
 from adminops.admin.landing import LandingAdmin
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.paging import CappedPaginator
@@ -48,19 +44,6 @@ class BackOfficeAdmin(LandingAdmin):
     paginator = CappedPaginator
     list_before_template = "adminops/list_top.html"
 
-    further_lookups: tuple[str, ...] = ()
-    """What our own links narrow a list by, besides its filters."""
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Django allows any column, typed into the address: it would scan, and answer what one may not see."""
-        filters: set[str | None] = set()
-        for entry in self.list_filter:
-            if isinstance(entry, tuple):
-                filters.add(f"{entry[0]}__exact")
-            else:
-                filters |= parameters_of(entry)
-        return lookup in filters or lookup in self.further_lookups
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BackOfficeChangeList
 
@@ -85,13 +68,7 @@ class BackOfficeAdmin(LandingAdmin):
         for action in self._actions_on_many():
             if request.method == "POST" and action.name in request.POST.getlist("action"):
                 refuse_those_who_may_not(request, action)
-        try:
-            return super().changelist_view(request, extra_context)
-        except DisallowedModelAdminLookup:
-            messages.warning(
-                request, _("The address asks for something this list is not narrowed by. All of it is shown.")
-            )
-            return redirect(request.path)
+        return super().changelist_view(request, extra_context)
 
     def get_urls(self) -> list[URLPattern]:
         on_many = [
@@ -109,21 +86,6 @@ class BackOfficeAdmin(LandingAdmin):
             *super().get_urls(),
         ]
         return urls
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """An unfiltered list shows all there is; without this the theme offers to "show all" of it."""
-        changelist = super().get_changelist_instance(request)
-        if request.method == "GET":
-            for spec in changelist.filter_specs:
-                for words in spec.slips:
-                    messages.warning(request, words)
-        # Django takes any parameter of a filter for one that narrows, whatever it says.
-        changelist.has_active_filters = any(
-            any(spec.used_parameters.values()) for spec in changelist.filter_specs
-        )
-        if not changelist.has_active_filters and not changelist.query:
-            changelist.full_result_count = changelist.result_count
-        return changelist
 
 
 def _on_many(

@@ -1,13 +1,16 @@
-"""Where an address leads that leads nowhere: to a page number that there is none of, or to a row that is gone."""
+"""Where an address leads that leads nowhere: to a page number that there is none of, to what no filter has, or to a row
+that is gone.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, PAGE_VAR
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -15,6 +18,7 @@ from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
+from adminops.admin.filters import parameters_of
 from adminops.pages.frame import to_the_list
 
 _LONGEST_QUOTED = 20
@@ -70,8 +74,40 @@ class LandingAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LandingChangeList
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Django allows any column, typed into the address: it would scan, and answer what one may not see."""
+        filters: set[str | None] = set()
+        for entry in self.list_filter:
+            if isinstance(entry, tuple):
+                filters.add(f"{entry[0]}__exact")
+            else:
+                filters |= parameters_of(entry)
+        return lookup in filters
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """An unfiltered list shows all there is; without this the theme offers to "show all" of it."""
+        changelist = super().get_changelist_instance(request)
+        if request.method == "GET":
+            for spec in changelist.filter_specs:
+                for words in spec.slips:
+                    messages.warning(request, words)
+        # Django takes any parameter of a filter for one that narrows, whatever it says.
+        changelist.has_active_filters = any(
+            any(spec.used_parameters.values()) for spec in changelist.filter_specs
+        )
+        if not changelist.has_active_filters and not changelist.query:
+            changelist.full_result_count = changelist.result_count
+        return changelist
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        response = super().changelist_view(request, extra_context)
+        if request.method == "GET" and ERROR_FLAG in request.GET:
+            # Where Django leads whose address it could not use.
+            messages.warning(request, _all_is_shown())
+        try:
+            response = super().changelist_view(request, extra_context)
+        except DisallowedModelAdminLookup:
+            messages.warning(request, _all_is_shown())
+            return redirect(request.path)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         wrong = getattr(changelist, "wrong_page", "")
         if changelist is None or not wrong:
@@ -84,3 +120,7 @@ class LandingAdmin(ModelAdmin):
         self, request: HttpRequest, opts: Any, object_id: str
     ) -> HttpResponse:
         return to_the_list(request, opts, unquote(object_id))
+
+
+def _all_is_shown() -> str:
+    return _("The address asks for something this list is not narrowed by. All of it is shown.")

@@ -21,7 +21,7 @@ from unfold.views import ChangeList
 
 from adminops.actions import action_named
 from adminops.admin.base import BackOfficeAdmin, ReadOnlyAdmin, operation_urls
-from adminops.admin.filters import FieldChoiceFilter
+from adminops.admin.filters import FieldChoiceFilter, OrganizationFilter
 from adminops.admin.listing import BackOfficeChangeList
 from adminops.admin.organization_filters import ORGANIZATION_FILTERS
 from adminops.pages.badges import (
@@ -295,16 +295,21 @@ def _address(found: Found) -> str:
     return reverse("admin:organizations_organization_change", args=[found.organization_id])
 
 
+class EmployerFilter(OrganizationFilter):
+    """Of which organization; links of other pages have its key."""
+
+    parameter_name = "organization__id__exact"
+
+
 @admin.register(Membership)
 class MembershipAdmin(ReadOnlyAdmin):
     """Members of all organizations, for looking: the product itself invites and removes them."""
 
     list_display = ("person", "organization_cell", "role", "state", "joined", "seen")
-    list_filter = (("status", FieldChoiceFilter), ("role", FieldChoiceFilter))
+    list_filter = (("status", FieldChoiceFilter), ("role", FieldChoiceFilter), EmployerFilter)
     search_fields = ("user__username", "user__email", "organization__name")
     search_help_text = _("E-mail or login of a person, or an organization")
     list_select_related = ("user", "organization")
-    further_lookups = ("organization__id__exact",)
     ordering = ("-pk",)
     sortable_by = ()
 

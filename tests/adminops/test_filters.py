@@ -9,15 +9,16 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from adminops.admin.base import BackOfficeAdmin
 from adminops.admin.filters import DateSpanFilter, SpanFilter, Telling, parameters_of
+from adminops.admin.landing import LandingAdmin
 from tests.adminops.pages import Page
+from tests.factories import GroupFactory, MembershipFactory, StaffFactory
 
 pytestmark = pytest.mark.django_db
 
 NONSENSE = "no-such-value"
 # What is looked for by a scrap of text is not found; it is not left out, or a slip would list everybody.
-LOOKED_FOR = {"plan", "organization", "actor", "type"}
+LOOKED_FOR = {"plan", "organization", "organization__id__exact", "actor", "type"}
 
 
 def filters_of_all_lists() -> list[Any]:
@@ -30,7 +31,7 @@ def filters_of_all_lists() -> list[Any]:
             id=f"{model._meta.label}-{entry[0] if isinstance(entry, tuple) else entry.__name__}",
         )
         for model, model_admin in admin.site._registry.items()
-        if isinstance(model_admin, BackOfficeAdmin)
+        if isinstance(model_admin, LandingAdmin)
         for entry in model_admin.list_filter
     ]
 
@@ -67,3 +68,47 @@ def test_from_after_to_is_said_once(
     assert (
         "nothing can match" not in Page(administrator.get(reverse(listing), {first: begin, last: begin})).text
     )
+
+
+ALL_IS_SHOWN = "The address asks for something this list is not narrowed by. All of it is shown."
+
+
+@pytest.mark.parametrize(
+    "listing",
+    ["auth/user", "auth/group", "organizations/membership", "organizations/organization", "djstripe/price"],
+)
+def test_an_address_that_narrows_by_what_there_is_not_shows_all_and_says_so(
+    administrator: Client, listing: str
+) -> None:
+    for query in ({"e": "1"}, {"password__startswith": "a"}, {"nothing__exact": "1"}):
+        response = administrator.get(f"/admin/{listing}/", query, follow=True)
+        assert response.status_code == 200
+        assert Page(response).text.count(ALL_IS_SHOWN) == 1
+
+
+def test_staff_are_narrowed_by_role_and_by_what_they_are(administrator: Client) -> None:
+    role = GroupFactory(name="Bookkeepers")
+    StaffFactory(username="ann").groups.add(role)
+    StaffFactory(username="ben", is_active=False)
+
+    def found(**query: str) -> set[str]:
+        changelist = administrator.get("/admin/auth/user/", query).context["cl"]
+        return {row.username for row in changelist.result_list} & {"ann", "ben"}
+
+    assert found() == {"ann", "ben"}
+    assert found(groups__id__exact=str(role.pk)) == {"ann"}
+    assert found(is_active__exact="0") == {"ben"}
+    assert found(is_superuser__exact="1") == set()
+    assert found(is_staff__exact="1", is_active__exact="1") == {"ann"}
+    assert found(groups__id__exact="999999") == {"ann", "ben"}
+
+
+def test_members_of_nobody_are_none(administrator: Client) -> None:
+    member = MembershipFactory(organization__name="Northwind Labs")
+    MembershipFactory()
+    address = "/admin/organizations/membership/"
+    shown = administrator.get(address, {"organization__id__exact": str(member.organization_id)})
+    assert [row.pk for row in shown.context["cl"].result_list] == [member.pk]
+    shown = administrator.get(address, {"organization__id__exact": "99999999"})
+    assert "No organization is found by “99999999”, so nothing is listed." in Page(shown).text
+    assert not shown.context["cl"].result_list
