@@ -1,4 +1,4 @@
-"""One payment, refund or dispute in words: what it came to, why, whose it is, and what belongs to it."""
+"""One payment, refund, dispute or invoice in words: what it came to, why, whose it is, and what belongs to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from adminops.pages import words
 from adminops.pages.badges import stripe_badge
+from adminops.pages.customer.invoice_page import invoice_url
 from adminops.pages.customer.payments import card_in_words
 from billing import mirror
 from billing.attempts import decline_in_words
@@ -31,19 +32,26 @@ def facts_of(item: Any, user: Any) -> Facts:
     """What a person asks of it, each with its answer; empty for kinds that have no words of their own."""
     data: StripeObject = item.stripe_data or {}
     kind = data.get("object")
-    if kind not in {"charge", "refund", "dispute"} or not data.get("currency"):
+    if kind not in {"charge", "refund", "dispute", "invoice"} or not data.get("currency"):
         return []
+    return [(label, value) for label, value in _told_of(item, data, user) if value]
+
+
+def _told_of(item: Any, data: StripeObject, user: Any) -> Facts:
+    kind, amount = data["object"], (_("Amount"), _sum(data))
+    if kind == "invoice":
+        return [amount, *_of_invoice(data), *_whose(data.get("customer"), None, user)]
     charge = item if kind == "charge" else item.charge
     paid: StripeObject = (charge.stripe_data or {}) if charge else {}
-    told: Facts = [(_("Amount"), _sum(data))]
+    told: Facts = [amount]
     told += {"charge": _of_payment, "refund": _of_refund, "dispute": _of_dispute}[kind](data)
     if kind != "charge":
         told.append((_("Payment"), _linked([charge] if charge else [], user)))
     else:
         told.append((_("Refunds"), _linked(item.refunds.all(), user)))
         told.append((_("Dispute"), _linked(item.disputes.all(), user)))
-    told += _whose(paid, user)
-    return [(label, value) for label, value in told if value]
+    told += _whose(paid.get("customer"), paid.get("id"), user)
+    return told
 
 
 def _of_payment(data: StripeObject) -> Facts:
@@ -73,15 +81,25 @@ def _of_dispute(data: StripeObject) -> Facts:
     ]
 
 
-def _whose(paid: StripeObject, user: Any) -> Facts:
-    """The customer, and the invoice that was paid."""
-    customer_id = paid.get("customer")
+def _of_invoice(data: StripeObject) -> Facts:
+    left, due = data.get("amount_remaining") or 0, words.from_unix(data.get("due_date"))
+    is_open = data.get("status") == "open"
+    return [
+        (_("Number"), data.get("number")),
+        (_("Paid"), format_money(data.get("amount_paid") or 0, data["currency"])),
+        (_("Left to pay"), format_money(left, data["currency"]) if is_open else ""),
+        (_("Due"), words.exact_moment(due) if due and is_open else ""),
+    ]
+
+
+def _whose(customer_id: str | None, charge_id: str | None, user: Any) -> Facts:
+    """The customer, and the invoice that a charge paid."""
     organization = (
         Organization.objects.filter(stripe_customer_id=customer_id).first() if customer_id else None
     )
     if organization is None:
         return [(_("Customer"), customer_id)]
-    invoice_id = mirror.invoice_of_charge(paid["id"])
+    invoice_id = mirror.invoice_of_charge(charge_id) if charge_id else None
     invoice = mirror.invoice_of(str(customer_id), invoice_id) if invoice_id else None
     number = (invoice or {}).get("number") or invoice_id or ""
     if not user.has_perm("organizations.view_organization"):
@@ -89,8 +107,7 @@ def _whose(paid: StripeObject, user: Any) -> Facts:
     home = reverse("admin:organizations_organization_change", args=[organization.pk])
     told: Facts = [(_("Customer"), _link(home, organization.name))]
     if invoice_id:
-        why = reverse("admin:organizations_organization_invoice", args=[organization.pk, invoice_id])
-        told.append((_("Invoice"), _link(why, number)))
+        told.append((_("Invoice"), _link(invoice_url(organization.pk, invoice_id), number)))
     return told
 
 
@@ -108,7 +125,8 @@ def _linked(rows: Iterable[Any], user: Any) -> str:
 
 
 def _sum(data: StripeObject) -> str:
-    return format_money(data["amount"], data["currency"]) if data.get("currency") else ""
+    name = "total" if data.get("object") == "invoice" else "amount"
+    return format_money(data[name], data["currency"]) if data.get("currency") else ""
 
 
 def _link(url: str, text: str) -> str:

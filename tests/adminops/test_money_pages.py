@@ -10,7 +10,18 @@ from django.test import Client
 
 from billing import mirror
 from tests.adminops.pages import Page
-from tests.adminops.test_money_lists import DISPUTES, PAYMENTS, REFUNDS, charge, dispute, invoice, refund
+from tests.adminops.test_money_lists import (
+    DISPUTES,
+    INVOICES,
+    PAYMENTS,
+    REFUNDS,
+    charge,
+    days_ago,
+    dispute,
+    invoice,
+    owed,
+    refund,
+)
 from tests.factories import OrganizationFactory
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +72,43 @@ def test_what_stripe_said_in_full_is_for_those_who_may_see_payloads(
     assert "/djstripe/refund/" not in page.split('id="content"')[1]
     text = Page(looker.get(PAYMENTS)).text
     assert "Payments" in text
+
+
+def test_an_invoice_leads_to_the_page_that_says_why_it_comes_to_what_it_does(
+    administrator: Client, money: Any
+) -> None:
+    listing = administrator.get(INVOICES)
+    [row] = listing.context["cl"].result_list
+    page = f"/admin/organizations/organization/{money.pk}/invoices/in_1/"
+    assert f'href="{page}"' in listing.content.decode()
+    change = f"{INVOICES}{row.pk}/change/"
+    assert change not in listing.content.decode()
+    response = administrator.get(change)
+    assert response.status_code == 302
+    assert response["Location"] == page
+
+
+def test_an_invoice_of_nobody_here_is_told_in_words(administrator: Client, money: Any) -> None:
+    nobody = OrganizationFactory.build(stripe_customer_id="cus_elsewhere")
+    mirror.upsert([owed(nobody, 3, amount_due=3000, due_date=days_ago(2))])
+    listing = administrator.get(INVOICES)
+    row = next(row for row in listing.context["cl"].result_list if row.id == "in_3")
+    change = f"{INVOICES}{row.pk}/change/"
+    assert f'href="{change}"' in listing.content.decode()
+    text = Page(administrator.get(change)).text
+    for words in ("Number NW-0003", "Amount $30.00", "Left to pay $30.00", "Due", "Customer cus_elsewhere"):
+        assert words in text
+
+
+def test_who_sees_invoices_but_no_organizations_is_told_of_one_in_words(
+    staff: Callable[..., Client], money: Any
+) -> None:
+    looker = staff("djstripe.view_invoice")
+    listing = looker.get(INVOICES)
+    assert f"/organization/{money.pk}/invoices/" not in listing.content.decode()
+    page = page_of(looker, INVOICES, looker)
+    assert "NW-0001" in page
+    assert "Northwind Labs" in page
+    assert "<pre" not in page
+    [row] = listing.context["cl"].result_list
+    assert staff("organizations.view_organization").get(f"{INVOICES}{row.pk}/change/").status_code == 403

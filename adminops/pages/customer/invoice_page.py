@@ -53,6 +53,16 @@ def invoice_urls(model_admin: Any) -> list[URLPattern]:
     ]
 
 
+def may_see(user: Any) -> bool:
+    """Whether these pages are for this person."""
+    return bool(user.has_perm(VIEW) or user.has_perm(CHANGE))
+
+
+def invoice_url(organization_id: int, invoice_id: str) -> str:
+    """Our page of an invoice: why it comes to what it does."""
+    return reverse("admin:organizations_organization_invoice", args=[organization_id, invoice_id])
+
+
 def page_url(organization: Organization, invoice_id: str) -> str:
     """Our way to the page at Stripe where the invoice is paid."""
     return reverse("admin:organizations_organization_invoice_page", args=[organization.pk, invoice_id])
@@ -102,7 +112,7 @@ def _of_an_invoice(view: Callable[[HttpRequest, Organization, StripeObject], Htt
     """A view of an organization's invoice, by their ids; what is not there leads to where it might be found."""
 
     def found(request: HttpRequest, object_id: int, invoice_id: str) -> HttpResponse:
-        if not (request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)):
+        if not may_see(request.user):
             raise PermissionDenied
         organization = Organization.objects.filter(pk=object_id).first()
         if organization is None:
