@@ -508,6 +508,18 @@ def keep(client: Client, name: str, query: str) -> Any:
     return client.post(f"{LIST}views/keep/", {"name": name, "query": query}, follow=True)
 
 
+def test_a_view_is_kept_beside_the_filters_it_keeps(support: Client) -> None:
+    page = support.get(LIST, {"currency": "usd"}).content.decode()
+    places = [
+        page.index(each)
+        for each in ('id="changelist-search"', "Keep this view", "filter-open-button", 'id="changelist-form"')
+    ]
+    assert places == sorted(places)
+    form = page[places[1] : places[2]]
+    assert f'action="{LIST}views/keep/"' in form
+    assert 'name="query" value="currency=usd"' in form
+
+
 def test_a_view_is_kept_found_again_shared_and_forgotten(
     support: Client, staff: Callable[..., Client]
 ) -> None:
