@@ -77,6 +77,8 @@ class MirrorAdmin(ToldAdmin):
         # What has no words of its own is only there as Stripe said it.
         shows_all = not facts or request.user.has_perm(money_page.SEE_RAW)
         return {
+            # The library's own name of a row says a hundredth of an amount in yen.
+            "subtitle": row.id,
             "item": row,
             "facts": facts,
             "badge": badges.stripe_badge(row.stripe_data or {}),

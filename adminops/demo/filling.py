@@ -33,6 +33,7 @@ from billing.operations.intent import agree, perform
 from billing.operations.seat_preview import Proration, SeatChoices
 from billing.operations.suspend import SuspendChoices
 from billing.projection import from_unix
+from billing.reconciliation import runs
 from billing.sync import EVERYTHING, sync_customer
 from organizations.access.tokens import AccessToken, digest_of
 from organizations.models import Hold, Membership, Note, Organization
@@ -141,6 +142,8 @@ def fill(say: Say) -> bool:
     _claim_twice()
     say(_backfill())
     _drift()
+    # What a person finds in the morning; the workers take it up.
+    runs.start("full")
     with transaction.atomic():
         record_system_event(FILLED, None, "The demo's data are complete.")
     return True

@@ -266,10 +266,21 @@ def test_an_overdue_invoice_says_for_how_long(client: Client) -> None:
     mirror.upsert(
         [
             {
-                "id": "in_late", "object": "invoice", "customer": organization.stripe_customer_id,
-                "created": day - DAY, "due_date": day, "livemode": False, "status": "open",
-                "number": "NW-1", "currency": "usd", "total": 2900, "subtotal": 2900, "amount_due": 2900,
-                "amount_paid": 0, "amount_remaining": 2900, "auto_advance": False,
+                "id": "in_late",
+                "object": "invoice",
+                "customer": organization.stripe_customer_id,
+                "created": day - DAY,
+                "due_date": day,
+                "livemode": False,
+                "status": "open",
+                "number": "NW-1",
+                "currency": "usd",
+                "total": 2900,
+                "subtotal": 2900,
+                "amount_due": 2900,
+                "amount_paid": 0,
+                "amount_remaining": 2900,
+                "auto_advance": False,
             }
         ]
     )

@@ -61,6 +61,15 @@ def test_each_says_what_a_person_asks_of_it_first(administrator: Client, money: 
         assert "<details" in page.split("<pre", 1)[0]
 
 
+def test_a_payment_in_yen_is_nowhere_told_as_a_hundredth_of_it(administrator: Client) -> None:
+    mirror.upsert([charge(OrganizationFactory(), 2, amount=13058, currency="jpy")])
+
+    page = page_of(administrator, PAYMENTS, administrator)
+
+    assert "¥13,058" in page
+    assert "130.58" not in page
+
+
 def test_what_stripe_said_in_full_is_for_those_who_may_see_payloads(
     administrator: Client, staff: Callable[..., Client], money: Any
 ) -> None:
