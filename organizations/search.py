@@ -113,7 +113,7 @@ _ALIKE = """
 """
 
 
-def find_organizations(term: str, *, alike: bool = True, by_members: bool = True) -> list[int]:
+def find_organizations(term: str, *, by_members: bool, alike: bool = True) -> list[int]:
     """Keys of the organizations that fit a scrap, the best first, at most `MOST` of them.
 
     What was typed is looked for in names, slugs and billing e-mails, and in the e-mails of members if `by_members`;

@@ -173,7 +173,8 @@ class OrganizationFilter(KeyedFilter):
             return queryset
         found = [self.row.pk] if self.row else []
         if key_of(self.typed) is None:
-            found = find_organizations(self.typed, alike=False)
+            sees_members = request.user.has_perm("organizations.view_membership")
+            found = find_organizations(self.typed, alike=False, by_members=sees_members)
         if not found:
             words = _("No organization is found by “%(text)s”, so nothing is listed.")
             self.slip(words % {"text": self.typed[:40]})

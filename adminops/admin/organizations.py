@@ -318,7 +318,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Membership], bool]:
         if not search_term.strip():
             return queryset, False
-        of_organizations = Q(organization__in=find_organizations(search_term, alike=False))
+        of_organizations = Q(organization__in=find_organizations(search_term, alike=False, by_members=True))
         return queryset.filter(of_organizations | Q(user__in=find_users(search_term))), False
 
     @display(description=_("Person"))

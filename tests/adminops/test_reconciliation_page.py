@@ -19,7 +19,12 @@ from organizations.models import Organization
 from tests.adminops.pages import Page
 from tests.billing.reconciliation.running import reconcile
 from tests.conftest import Sandbox
-from tests.factories import DiscrepancyFactory, OrganizationFactory, ReconciliationRunFactory
+from tests.factories import (
+    DiscrepancyFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    ReconciliationRunFactory,
+)
 from tests.stripe_world import make_customer, make_organization
 
 pytestmark = pytest.mark.django_db
@@ -490,3 +495,16 @@ def test_differences_of_whoever_is_only_called_alike_are_not_listed(administrato
     DiscrepancyFactory(organization__name="Northwynd Lab", organization__slug="b")
     found = administrator.get(LIST, {"organization": "Northwind Labs"}).context["cl"].result_list
     assert [row.pk for row in found] == [meant.pk]
+
+
+def test_differences_are_not_found_by_members_whom_one_may_not_see(staff: Callable[..., Client]) -> None:
+    row = DiscrepancyFactory()
+    MembershipFactory(organization=row.organization, user__email="secret.person@elsewhere.example")
+    blind, seeing = staff(*LOOKS), staff(*LOOKS, "organizations.view_membership")
+
+    def found(client: Client) -> list[int]:
+        cl = client.get(LIST, {"organization": "secret.person"}).context["cl"]
+        return [each.pk for each in cl.result_list]
+
+    assert found(seeing) == [row.pk]
+    assert found(blind) == []
