@@ -92,6 +92,10 @@ DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["ATOMIC_REQUESTS"] = False
 # A database machine that is gone must not keep Stripe and people waiting until they give up.
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+# How often a connection runs a statement of ours before PostgreSQL keeps its plan. Django's own never are.
+DATABASES["default"]["OPTIONS"].setdefault(
+    "prepare_threshold", 5 if env.bool("DATABASE_KEEPS_STATEMENTS", default=True) else None
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Rate limits count in PostgreSQL, so that all processes share them and no further service is needed.
