@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import psycopg
@@ -50,11 +50,10 @@ class StripeEvent:
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for what its column cannot hold; a signature promises no shape."""
-        for each in fields(self):
-            value = getattr(self, each.name)
-            allowed = _ALLOWED.get(str(each.type))
+        for name, value in vars(self).items():
+            allowed = _ALLOWED.get(name)
             if allowed and type(value) not in allowed:
-                raise TypeError(f"{each.name} is a {type(value).__name__}")
+                raise TypeError(f"{name} is a {type(value).__name__}")
             if isinstance(value, str):
                 check_storable(value)
 
@@ -63,13 +62,14 @@ class StripeEvent:
         return {"event": self.stripe_event_id, "type": self.type, "customer": self.stripe_customer_id}
 
 
-_ALLOWED: dict[str, tuple[type, ...]] = {
+_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "str | None": (str, type(None)),
     "int | None": (int, type(None)),
     "bool | None": (bool, type(None)),
 }
+_ALLOWED = {each.name: _TYPES[each.type] for each in fields(StripeEvent) if each.type in _TYPES}
 
 
 def check_storable(text: str) -> None:
@@ -127,12 +127,18 @@ def record_stripe_event(event: StripeEvent, *, recovered: bool = False, settled:
         state = SubscriptionEvent.State.DONE if settled else SubscriptionEvent.State.PENDING
     # Of a type that nobody handles it is not known what is to be read; a later handler may say it, once.
     objects = list(event.objects) if event.handled else None
-    values = asdict(event) | {"state": state.value, "recovered": recovered, "objects": objects}
+    values = vars(event) | {"state": state.value, "recovered": recovered, "objects": objects}
     connection.ensure_connection()
     # Not Django's cursor, which has PostgreSQL plan each time: of this statement that takes longer than doing it.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(_INSERT_SQL, values)
         return cursor.fetchone() is not None
+
+
+def kept_among(stripe_event_ids: Sequence[str]) -> set[str]:
+    """Those of Stripe's events that the ledger has."""
+    rows = SubscriptionEvent.objects.filter(stripe_event_id__in=stripe_event_ids)
+    return {str(each) for each in rows.values_list("stripe_event_id", flat=True)}
 
 
 def record_system_event(

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from billing import stripe_api
 from billing.importing import read_in_full_at
-from billing.ledger import StripeEvent, record_stripe_event
+from billing.ledger import StripeEvent, kept_among, record_stripe_event
 from billing.models import Watermark
 from billing.reconciliation.replay import TakenIn
 from billing.stripe_api import StripeObject
@@ -126,8 +126,11 @@ def _take_in(events: list[StripeObject], progress: Backfill) -> Backfill:
     )
 
 
-def take_in(events: Sequence[StripeObject]) -> TakenIn:
-    """Store listed events that the ledger does not have, oldest first, and ask for what they call for."""
+def take_in(events: Sequence[StripeObject], *, is_dry: bool = False) -> TakenIn:
+    """Store listed events that the ledger does not have, oldest first, and ask for what they call for.
+
+    A dry one only says which these are.
+    """
     taken = TakenIn()
     readable: list[StripeEvent] = []
     for event in events:
@@ -138,12 +141,17 @@ def take_in(events: Sequence[StripeObject]) -> TakenIn:
         except (ValueError, KeyError, TypeError, AttributeError, DataError):
             taken.unreadable.append(str(event.get("id")))
     read_at = read_in_full_at({each.stripe_customer_id for each in readable if each.stripe_customer_id})
+    kept = kept_among([each.stripe_event_id for each in readable]) if is_dry else set()
     for each in readable:
         at = read_at.get(each.stripe_customer_id or "")
         happened = datetime.datetime.fromtimestamp(each.occurred_at, datetime.UTC)
         is_settled = at is not None and happened + CLOCK_SKEW < at
         try:
-            if not record_stripe_event(each, recovered=True, settled=is_settled):
+            if is_dry:
+                is_new = each.stripe_event_id not in kept
+            else:
+                is_new = record_stripe_event(each, recovered=True, settled=is_settled)
+            if not is_new:
                 taken.known.append(each)
                 continue
         except DataError:  # a word where a number belongs

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from django.db.models import Min
 from django.utils import timezone
@@ -40,7 +41,11 @@ class TakenIn:
     unreadable: list[str] = field(default_factory=list)
 
 
-type TakeIn = Callable[[Sequence[StripeObject]], TakenIn]
+class TakeIn(Protocol):
+    """What takes listed events in; a dry one only says what would become of them."""
+
+    def __call__(self, events: Sequence[StripeObject], *, is_dry: bool = False) -> TakenIn: ...
+
 
 _doors: list[TakeIn] = []
 
@@ -63,20 +68,23 @@ class Replayed:
     """Whom the events were about."""
     unowned: set[str] = field(default_factory=set)
     """Charges and invoices that events named without a customer, and that nobody here had read."""
+    missed_by: set[str] = field(default_factory=set)
+    """Whom the events were about that had never been received."""
 
 
 def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
-    """Take in what was never received since the last run that knew. Raises StripeError."""
+    """Take in what was never received since the last run that knew; a dry run only counts it. Raises StripeError."""
     until = timezone.now()
     since = _since(until)
-    replayed = Replayed(watermark=until)
+    # What a dry run has seen is not in the ledger: the next run is to list it again.
+    replayed = Replayed(watermark=None if run.dry_run else until)
     if since is None:
         return replayed
     created = {"gte": int(since.timestamp()), "lte": int((until - ON_ITS_WAY).timestamp())}
     # Newest first, as they come: those of a month do not fit into memory.
     for page in stripe_api.list_pages("/v1/events", {"created": created}):
         go_on()
-        taken = _doors[0](page[::-1])
+        taken = _doors[0](page[::-1], is_dry=run.dry_run)
         replayed.calls += 1
         replayed.events += len(page)
         for each in (*taken.new, *taken.known):
@@ -85,7 +93,9 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
             elif payment := each.stripe_charge_id or each.stripe_invoice_id:
                 replayed.unowned.add(payment)
         settled = {each.stripe_event_id for each in taken.settled}
-        replayed.missing += _record(run, [e for e in taken.new if e.stripe_event_id not in settled])
+        missed = [each for each in taken.new if each.stripe_event_id not in settled]
+        replayed.missed_by.update(each.stripe_customer_id for each in missed if each.stripe_customer_id)
+        replayed.missing += _record(run, missed)
     replayed.calls = max(replayed.calls, 1)
     return replayed
 
@@ -104,7 +114,7 @@ def _since(until: datetime.datetime) -> datetime.datetime | None:
 
 
 def _record(run: ReconciliationRun, new: Sequence[StripeEvent]) -> int:
-    """Tell of each that an organization here missed; returns how many."""
+    """Tell of each that an organization here missed, unless the run is dry; returns how many."""
     told = [each for each in new if each.handled and each.stripe_customer_id]
     organizations = Organization.objects.in_bulk(
         {each.stripe_customer_id for each in told}, field_name="stripe_customer_id"
@@ -118,6 +128,8 @@ def _record(run: ReconciliationRun, new: Sequence[StripeEvent]) -> int:
         if organization is None or (since and each.occurred_at <= since.timestamp()):
             continue
         missing += 1
+        if run.dry_run:
+            continue
         finding = Finding(
             "event_missing", each.stripe_event_id, None, each.type, each.amount, each.currency or ""
         )

@@ -302,9 +302,27 @@ def _catch_up(run: Run, go_on: Any) -> set[str]:
     run.objects_read += replayed.events
     run.watermark = replayed.watermark
     if replayed.missing:
-        bookkeeping.note(
-            run, _("%(n)d events had never been received; they were taken in.") % {"n": replayed.missing}
+        told = (
+            ngettext(
+                "%(n)d event was never received; a run that mends takes it in.",
+                "%(n)d events were never received; a run that mends takes them in.",
+                replayed.missing,
+            )
+            if run.dry_run
+            else ngettext(
+                "%(n)d event had never been received; it was taken in.",
+                "%(n)d events had never been received; they were taken in.",
+                replayed.missing,
+            )
         )
+        bookkeeping.note(run, told % {"n": replayed.missing})
+    if run.dry_run:
+        # The lists told it already; what only the events tell of is read into the mirror, and nothing of ours follows.
+        if run.kind == Kind.INCREMENTAL:
+            for key in sorted(replayed.missed_by):
+                go_on()
+                run.calls += listing.read_customer(run, key)
+        return replayed.customers
     # A payment that nobody here had read tells whose it is once it is read; the ledger is told then.
     _read_what_is_behind(replayed.unowned, go_on)
     named = Q(stripe_charge_id__in=replayed.unowned) | Q(stripe_invoice_id__in=replayed.unowned)

@@ -80,7 +80,7 @@ def test_ctrl_c_stops_a_run_and_the_next_goes_on(sandbox: Sandbox) -> None:
     world = make_customer(sandbox)
     make_organization(world)
     sandbox.control("POST", "load", {"customers": 500, "like": world.customer})
-    sandbox.control("POST", "faults", {"kind": "latency", "seconds": 0.5, "times": -1})
+    sandbox.control("POST", "faults", {"kind": "latency", "seconds": 2, "times": -1})
     going = subprocess.Popen(
         [sys.executable, "manage.py", "reconcile"],
         env={**os.environ, "DATABASE_URL": databases.url()},

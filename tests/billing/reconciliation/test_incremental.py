@@ -52,6 +52,24 @@ def test_a_lost_webhook_is_taken_in_told_and_what_it_told_of_is_read(sandbox: Sa
     assert (again.fixed, again.found) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+def test_a_dry_run_counts_what_was_lost_and_takes_nothing_in(sandbox: Sandbox, kind: str) -> None:
+    world = make_customer(sandbox)
+    list(import_organizations())
+    reconcile("incremental")
+    time.sleep(1.1)  # Stripe's events know whole seconds only
+    sandbox.client.v1.subscription_items.update(world.item, {"quantity": 11})
+    kept = SubscriptionEvent.objects.count()
+    dry = reconcile(kind, dry_run=True)
+    assert (dry.state, dry.watermark, SubscriptionEvent.objects.count()) == ("done", None, kept)
+    assert "never received" in str(dry.log)
+    assert (Organization.objects.get().seats, {type_ for type_, _slug in found()}) == (8, {"seats"})
+    run = reconcile(kind)
+    assert (Organization.objects.get().seats, found()) == (11, set())
+    assert run.fixed >= 1
+    assert Discrepancy.objects.filter(type="event_missing", closed_how="fixed").exists()
+
+
 def test_a_first_run_takes_no_history_for_lost(sandbox: Sandbox) -> None:
     make_customer(sandbox)
     list(import_organizations())
