@@ -1,8 +1,8 @@
 """Benchmarks: what we promise about speed, measured. Never part of the test suite.
 
 `python -m tests.bench [--only NAME]` runs them, prints a table and writes `var/bench.json`. To add one, write a module
-with a `measure()` that yields rows, and name it in `BENCHMARKS` (tests/bench/__main__.py). A comparison with a peer is
-made side by side, in the same run.
+with a `measure()` that yields rows, and name it in `BENCHMARKS` (tests/bench/__main__.py); what it stands on is
+`tests/bench/ground.py`. A comparison with a peer is made side by side, in the same run.
 """
 
 from dataclasses import asdict, dataclass

@@ -9,16 +9,14 @@ import http.client
 import os
 import random
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlencode
 
-from adminops.demo.supervisor import Program, Supervisor, http_answers
 from tests.bench import Row
-from tests.environment import VAR, free_port, prepare
+from tests.bench.ground import grounded, make_database, start_gunicorn
 
 ORGANIZATIONS = int(os.environ.get("BENCH_ORGANIZATIONS", "20000"))
 MEMBERS = 3
@@ -26,28 +24,18 @@ CONNECTIONS = 4
 SECONDS = 10.0
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Fill a database, start gunicorn, and ask about members by chance; a tenth of them are locked out."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
     from organizations.access.tokens import create_token
-    from tests import databases
 
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    stack.callback(databases.drop, name)
+    make_database(stack)
     print(f"Making {ORGANIZATIONS:,} organizations with {MEMBERS} members each …", flush=True)
     _fill()
     _row, token = create_token("benchmark")
-    port = _start_server(stack, databases.url())
+    arguments = ["adminops.wsgi", "--workers", "2", "--threads", "4", "--preload"]
+    port = start_gunicorn(stack, *arguments, ready="/login/")
     _ask_for(port, token, seconds=1.0, connections=CONNECTIONS)  # connections and plans come up
     for what, connections, active in (
         ("one after the other", 1, ""),
@@ -87,24 +75,6 @@ def _fill() -> None:
     Hold.objects.bulk_create([Hold(organization=each, kind="manual") for each in organizations[::10]])
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-
-
-def _start_server(stack: ExitStack, database_url: str) -> int:
-    port = free_port()
-    supervisor = stack.enter_context(Supervisor(take_signals=False))
-    supervisor.start_ready(
-        Program(
-            name="the web server",
-            command=[
-                *[sys.executable, "-m", "gunicorn", "adminops.wsgi", "--bind", f"127.0.0.1:{port}"],
-                *["--workers", "2", "--threads", "4", "--preload", "--no-control-socket"],
-            ],
-            environment={**os.environ, "DATABASE_URL": database_url, "CONN_MAX_AGE": "60"},
-            log=VAR / "log" / "bench-web.log",
-            ready=lambda: http_answers(f"http://127.0.0.1:{port}/login/"),
-        )
-    )
-    return port
 
 
 def _ask_for(port: int, token: str, *, seconds: float, connections: int, active: str = "") -> list[float]:

@@ -11,11 +11,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import Row
-from tests.environment import prepare
+from tests.bench.ground import grounded, make_database
 
 TIMES = int(os.environ.get("BENCH_TIMES", "40"))
 TIMES_OF_PLAIN = 3
@@ -34,25 +35,17 @@ class Page:
     goal_of_ratio: float | None = None
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Fill a database and ask for every page."""
-    prepare()
-    import django
-
-    django.setup()
     from django.test.utils import override_settings
 
-    from tests import databases
     from tests.bench import large_tables
 
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    try:
-        large_tables.fill(_like())
-        with override_settings(ROOT_URLCONF="tests.bench.plain_admin", DEBUG=False):
-            yield from _measure(large_tables.ORGANIZATIONS, large_tables.EVENTS)
-    finally:
-        databases.drop(name)
+    make_database(stack)
+    large_tables.fill(_like())
+    with override_settings(ROOT_URLCONF="tests.bench.plain_admin", DEBUG=False):
+        yield from _measure(large_tables.ORGANIZATIONS, large_tables.EVENTS)
 
 
 def _like() -> dict[str, str]:

@@ -18,9 +18,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from adminops.demo.supervisor import Program, Supervisor, http_answers
 from tests.bench import Row
-from tests.environment import VAR, prepare
+from tests.bench.ground import grounded, make_database, start_sandbox, take_in_customers
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000"))
 CALLS_PER_SECOND = 25
@@ -32,17 +31,9 @@ PAUSE = 1.0
 EDGE_SECONDS = 3.0
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Fill a sandbox and a database, do a job, and watch it."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
     from django.conf import settings
 
@@ -50,30 +41,19 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     from billing.bulk import jobs
     from billing.bulk.jobs import Outcome
     from billing.bulk.kinds import KINDS
-    from billing.importing import import_organizations
     from organizations.models import Organization
     from tests import databases
-    from tests.conftest import Sandbox
     from tests.factories import StaffFactory
-    from tests.stripe_world import make_customer
 
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    stack.callback(databases.drop, name)
-    sandbox = Sandbox(settings.STRIPE_API_BASE)
-    stack.callback(sandbox.close)
-    _start_sandbox(stack, sandbox.url)
-    model = make_customer(sandbox)
-    sandbox.control("POST", "load", {"customers": ROWS, "like": model.customer})
-    print(f"Taking in {ROWS + 1} customers …", flush=True)
-    for _each in import_organizations():
-        pass
+    make_database(stack)
+    sandbox = start_sandbox(stack)
+    take_in_customers(sandbox, ROWS)
     *many, single = Organization.objects.order_by("pk")
     assert len(many) == ROWS
 
     settings.STRIPE_CALLS_PER_SECOND = CALLS_PER_SECOND
     sandbox.control("POST", "settings", {"rate_limits": {"endpoint": 25, "all": CALLS_PER_SECOND}})
-    act = _colleague(single)
+    act = colleague(single)
     alone = [act() for _ in range(ALONE)]
 
     kind, asked = KINDS["change_seats"], {"how": "to", "seats": 12, "proration": "create_prorations"}
@@ -121,18 +101,6 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     yield _row("times as long", then / before, "×")
 
 
-def _start_sandbox(stack: ExitStack, url: str) -> None:
-    supervisor = stack.enter_context(Supervisor(take_signals=False))
-    supervisor.start_ready(
-        Program(
-            name="the sandbox Stripe",
-            command=[sys.executable, "-m", "billing.sandbox", "--port", url.rpartition(":")[2]],
-            log=VAR / "log" / "bench-sandbox.log",
-            ready=lambda: http_answers(f"{url}/_sandbox/health"),
-        )
-    )
-
-
 def _start_worker(stack: ExitStack, database_url: str, queues: list[str]) -> None:
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "work", "--concurrency", "8", "--queues", *queues],
@@ -148,7 +116,7 @@ def _start_worker(stack: ExitStack, database_url: str, queues: list[str]) -> Non
     stack.callback(os.killpg, worker.pid, signal.SIGKILL)
 
 
-def _colleague(organization: object) -> Callable[[], float]:
+def colleague(organization: object) -> Callable[[], float]:
     """A change of seats, from the preview to what Stripe confirmed; returns how many seconds it took."""
     from tests.factories import StaffFactory
     from tests.operating import show

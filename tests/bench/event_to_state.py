@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.bench import Row
-from tests.bench.bulk_seats import _colleague, _start_sandbox
-from tests.environment import prepare
+from tests.bench.bulk_seats import colleague
+from tests.bench.ground import grounded, make_database, start_sandbox, take_in_customers
 from tests.webhooks.signing import make_event
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "5000"))
@@ -36,39 +36,20 @@ ALONE = 10
 CALLS_PER_SECOND = 100
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Fill a sandbox and a database, deliver at a steady pace, then all at once."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
     from django.conf import settings
 
-    from billing.importing import import_organizations
     from billing.models import SubscriptionEvent
     from organizations.models import Organization
     from tests import databases
-    from tests.conftest import Sandbox
-    from tests.stripe_world import make_customer
     from tests.webhooks.serving import serving, working
 
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    stack.callback(databases.drop, name)
-    sandbox = Sandbox(settings.STRIPE_API_BASE)
-    stack.callback(sandbox.close)
-    _start_sandbox(stack, sandbox.url)
-    model = make_customer(sandbox)
-    sandbox.control("POST", "load", {"customers": CUSTOMERS, "like": model.customer})
-    print(f"Taking in {CUSTOMERS + 1:,} customers …", flush=True)
-    for _each in import_organizations():
-        pass
+    make_database(stack)
+    sandbox = start_sandbox(stack)
+    model = take_in_customers(sandbox, CUSTOMERS)
     objects = _objects(sandbox)
     settings.STRIPE_CALLS_PER_SECOND = CALLS_PER_SECOND
     sandbox.control("POST", "settings", {"rate_limits": {"endpoint": 25, "all": CALLS_PER_SECOND}})
@@ -95,7 +76,7 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     )
 
     single = Organization.objects.get(stripe_customer_id=model.customer)
-    act = _colleague(single)
+    act = colleague(single)
     alone = [act() for _ in range(ALONE)]
     last = SubscriptionEvent.objects.latest("id").pk
     sandbox.control("DELETE", "log")

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from adminops.demo.supervisor import Program, Supervisor, http_answers
+from adminops.demo.supervisor import Program, Supervisor
 from tests.bench import Row
-from tests.environment import VAR, prepare
+from tests.bench.ground import grounded, make_database, start_sandbox
+from tests.environment import VAR
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "10000"))
 DRIFTED = CUSTOMERS // 100
@@ -44,17 +45,9 @@ print(peak() - began)
 """
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Fill a sandbox and a database, let some drift, and reconcile."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
     from billing.models import Discrepancy
     from billing.reconciliation import runs
@@ -103,17 +96,9 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     yield _row("mended", run.fixed, "", goal=len(drifted))
 
 
-def measure_beside() -> Iterator[Row]:
+@grounded
+def measure_beside(stack: ExitStack) -> Iterator[Row]:
     """A full run beside dj-stripe's own sync and the obvious way, then at the pace that Stripe allows."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure_beside(stack)
-
-
-def _measure_beside(stack: ExitStack) -> Iterator[Row]:
     from django.conf import settings
 
     from billing import budget
@@ -212,26 +197,11 @@ def _workers_at_work() -> int:
 
 def _prepare(stack: ExitStack) -> Any:
     """A database, and a sandbox with customers who came over three weeks."""
-    from django.conf import settings
 
-    from tests import databases
-    from tests.conftest import Sandbox
     from tests.stripe_world import make_customer
 
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    stack.callback(databases.drop, name)
-    sandbox = Sandbox(settings.STRIPE_API_BASE)
-    stack.callback(sandbox.close)
-    supervisor = stack.enter_context(Supervisor(take_signals=False))
-    supervisor.start_ready(
-        Program(
-            name="the sandbox Stripe",
-            command=[sys.executable, "-m", "billing.sandbox", "--port", sandbox.url.rpartition(":")[2]],
-            log=VAR / "log" / "bench-sandbox.log",
-            ready=lambda: http_answers(f"{sandbox.url}/_sandbox/health"),
-        )
-    )
+    make_database(stack)
+    sandbox = start_sandbox(stack)
     now = int(time.time())
     sandbox.control("POST", "clock", {"now": now - SPREAD_SECONDS - 3600})
     model = make_customer(sandbox)

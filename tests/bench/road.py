@@ -18,9 +18,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.bench import Row
-from tests.bench.bulk_seats import _start_sandbox
-from tests.bench.webhook_door import _start_server, _stock_address
-from tests.environment import prepare
+from tests.bench.ground import grounded, make_database, start_sandbox
+from tests.bench.webhook_door import start_door, stock_address
 from tests.webhooks.signing import DOOR
 
 SEEDS = int(os.environ.get("BENCH_SEEDS", "30"))
@@ -44,17 +43,9 @@ COMPARED: dict[str, Callable[[Told], Any]] = {
 }
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Play the stories before both, and count."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
     import pytest
     from django.conf import settings
@@ -63,26 +54,20 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     from billing import stripe_api
     from billing.reading import read_everything
     from tests import databases
-    from tests.conftest import Sandbox
     from tests.webhooks.stories import Story, grow_quiet, play
     from webhooks import backfill
 
-    databases.prepare_template(say=print)
-    sandbox = Sandbox(settings.STRIPE_API_BASE)
-    stack.callback(sandbox.close)
-    _start_sandbox(stack, sandbox.url)
+    sandbox = start_sandbox(stack)
     endpoints = [
         sandbox.client.v1.webhook_endpoints.create({"url": "http://127.0.0.1/", "enabled_events": ["*"]})
         for _ in range(2)
     ]
     names = {}
     for who, endpoint in zip(("stock", "ours"), endpoints, strict=True):
-        databases.create(name := f"bench_{who}_{os.getpid()}")
-        stack.callback(databases.drop, name)
-        path = _stock_address(str(endpoint.secret)) if who == "stock" else DOOR
-        port = _start_server(stack, databases.url(), STRIPE_WEBHOOK_SECRETS=str(endpoint.secret))
+        names[who] = make_database(stack, who)
+        path = stock_address(str(endpoint.secret)) if who == "stock" else DOOR
+        port = start_door(stack, STRIPE_WEBHOOK_SECRETS=str(endpoint.secret))
         sandbox.client.v1.webhook_endpoints.update(endpoint.id, {"url": f"http://127.0.0.1:{port}{path}"})
-        names[who] = name
 
     patch = stack.enter_context(pytest.MonkeyPatch.context())
     # Stripe's clock goes ahead of ours in the end.

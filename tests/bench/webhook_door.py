@@ -10,17 +10,15 @@ import json
 import os
 import socket
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from adminops.demo.supervisor import Program, Supervisor, http_answers
 from tests.bench import Row
-from tests.bench.bulk_seats import _start_sandbox
-from tests.environment import VAR, WEBHOOK_SECRET, free_port, prepare
+from tests.bench.ground import grounded, make_database, start_gunicorn, start_sandbox, take_in_customers
+from tests.environment import WEBHOOK_SECRET
 from tests.webhooks.signing import DOOR, make_event, signature
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "8"))
@@ -31,39 +29,18 @@ CUSTOMERS = 200
 MOST_PER_SECOND = 4_000
 
 
-def measure() -> Iterator[Row]:
+@grounded
+def measure(stack: ExitStack) -> Iterator[Row]:
     """Start everything, and send the same events to each view in turn."""
-    prepare()
-    import django
-
-    django.setup()
-    with ExitStack() as stack:
-        yield from _measure(stack)
-
-
-def _measure(stack: ExitStack) -> Iterator[Row]:
     # Only now that the settings are there.
-    from django.conf import settings
 
-    from billing.importing import import_organizations
-    from tests import databases
-    from tests.conftest import Sandbox
-    from tests.stripe_world import make_customer
-
-    databases.prepare_template(say=print)
-    databases.create(name := f"bench_{os.getpid()}")
-    stack.callback(databases.drop, name)
-    sandbox = Sandbox(settings.STRIPE_API_BASE)
-    stack.callback(sandbox.close)
-    _start_sandbox(stack, sandbox.url)
-    model = make_customer(sandbox)
-    sandbox.control("POST", "load", {"customers": CUSTOMERS, "like": model.customer})
-    for _each in import_organizations():
-        pass
+    make_database(stack)
+    sandbox = start_sandbox(stack)
+    take_in_customers(sandbox, CUSTOMERS)
     subscriptions = sandbox.client.v1.subscriptions.list({"limit": 100}).auto_paging_iter()
     bodies = _bodies([json.loads(str(each)) for each in subscriptions])
-    stock = _stock_address()
-    port = _start_server(stack, databases.url())
+    stock = stock_address()
+    port = start_door(stack)
 
     told = {}
     for what, path in (("hello", "/hello/"), ("verify", "/verify/"), ("ours", DOOR), ("stock", stock)):
@@ -80,7 +57,7 @@ def _measure(stack: ExitStack) -> Iterator[Row]:
     yield _row("share of verify and parse", 100 * rates["ours"] / rates["verify"], "%")
 
 
-def _stock_address(secret: str = WEBHOOK_SECRET) -> str:
+def stock_address(secret: str = WEBHOOK_SECRET) -> str:
     from djstripe.models import WebhookEndpoint
 
     endpoint = WebhookEndpoint.objects.create(
@@ -105,23 +82,10 @@ def _bodies(subscriptions: list[dict[str, Any]]) -> Callable[[], bytes]:
     return lambda: next(turns).replace("evt_NUMBER", f"evt_bench{next(numbers):08}").encode()
 
 
-def _start_server(stack: ExitStack, database_url: str, **environment: str) -> int:
-    port = free_port()
-    supervisor = stack.enter_context(Supervisor(take_signals=False))
-    supervisor.start_ready(
-        Program(
-            name="the web server",
-            command=[
-                *[sys.executable, "-m", "gunicorn", "tests.bench.doors", "--bind", f"127.0.0.1:{port}"],
-                *["--workers", str(WORKERS), "--worker-class", "sync", "--no-control-socket"],
-            ],
-            environment={"DATABASE_URL": database_url, "CONN_MAX_AGE": "60", **environment},
-            log=VAR / "log" / "bench-web.log",
-            ready=lambda: http_answers(f"http://127.0.0.1:{port}/hello/"),
-            ready_within=90,
-        )
-    )
-    return port
+def start_door(stack: ExitStack, **environment: str) -> int:
+    """Both views behind one server; returns its port."""
+    arguments = ["tests.bench.doors", "--workers", str(WORKERS), "--worker-class", "sync"]
+    return start_gunicorn(stack, *arguments, ready="/hello/", **environment)
 
 
 def _requests(path: str, bodies: Callable[[], bytes], seconds: float) -> Iterator[bytes]:
