@@ -1,4 +1,4 @@
-"""Whose is this id? For whoever pastes one from Stripe's dashboard, a mail or a log."""
+"""Whose is this? For whoever pastes an id or an address from Stripe's dashboard, a log, or an invoice's number."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ _SHAPE = re.compile(r"^[a-z]{1,12}_[A-Za-z0-9_]+$")
 _PREFIXES = frozenset(
     "acct card ch cn cus dp du evt ii il in li pi pm price prod promo py pyr re req seti si sub sub_sched txn".split()
 )
+
+# An invoice's number, as Stripe makes them: the customer's prefix, or the account's, and four digits or more.
+_NUMBER = re.compile(r"^[A-Z0-9]{3,12}-[0-9]{4,12}$")
 
 # Which column of the ledger has an id, by its prefix, if not that of the object itself. Each has an index.
 _LEDGER_COLUMNS = {
@@ -40,6 +43,18 @@ class Found:
     event_id: int | None = None
 
 
+def may_name_one(term: str) -> bool:
+    """Whether this may be what one thing is called by: an id, its address at Stripe, or the number of an invoice."""
+    return is_an_id(id_in(term)) or bool(_NUMBER.match(term.upper()))
+
+
+def id_in(term: str) -> str:
+    """The id with which an address of Stripe's dashboard ends; what was typed where it is no such address."""
+    path = term.partition("?")[0].partition("#")[0].rstrip("/")
+    last = path.rpartition("/")[2]
+    return last if "/" in path and is_stripe_id(last) else term
+
+
 def is_an_id(term: str) -> bool:
     """Whether this looks like an id, of Stripe's or of one of our operations, rather than like a name."""
     return is_stripe_id(term) or _uuid(term) is not None
@@ -57,10 +72,13 @@ def ledger_column_of(stripe_id: str) -> str:
 
 
 def find(term: str) -> Found | None:
-    """What belongs to an id; None where nobody here knows it.
+    """What belongs to an id, an address of Stripe's or an invoice's number; None where nobody here knows it.
 
-    An event's id, or one of our operations, leads to its line of the ledger; any other of Stripe's to its organization.
+    An event's id, or one of our operations, leads to its line of the ledger; anything else to its organization.
     """
+    term = id_in(term)
+    if _NUMBER.match(term.upper()):
+        return _organization_of(mirror.payer_of_number(term.upper()))
     operation = _uuid(term)
     if operation is not None:
         return _event(uuid=operation)
@@ -88,10 +106,14 @@ def _owner(stripe_id: str) -> Found | None:
         key = organizations.filter(**{column: stripe_id}).values_list("pk", flat=True).first()
         if key is not None:
             return Found(organization_id=key)
-    customer_id = mirror.customer_of(stripe_id) or mirror.payer_of(stripe_id)
+    return _organization_of(mirror.customer_of(stripe_id) or mirror.payer_of(stripe_id))
+
+
+def _organization_of(customer_id: str | None) -> Found | None:
     if customer_id is None:
         return None
-    key = organizations.filter(stripe_customer_id=customer_id).values_list("pk", flat=True).first()
+    organizations = Organization.objects.order_by().filter(stripe_customer_id=customer_id)
+    key = organizations.values_list("pk", flat=True).first()
     return None if key is None else Found(organization_id=key)
 
 

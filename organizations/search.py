@@ -26,6 +26,8 @@ _ENOUGH = 20
 
 # PostgreSQL's default is 0.6, which forgives one slip in a long word and none in a short one.
 _WORD_SIMILARITY = "0.4"
+# Where that finds nothing: two letters exchanged leave a word of seven so much alike, and no more.
+_LAST_RESORT = "0.3"
 # There are ten times as many members, so more must be alike.
 _MEMBER_SIMILARITY = "0.5"
 
@@ -75,6 +77,11 @@ _FORMS = frozenset("ab ag as bv co corp gmbh inc kg limited llc ltd nv oy plc sa
 _OFFICES = frozenset(
     "accounting accounts ap billing finance hello info invoice invoices office payments".split()
 )
+
+_ASK_LESS = """
+    SELECT set_config('pg_trgm.word_similarity_threshold', %(similarity)s, true),
+           set_config('enable_seqscan', 'off', true)
+"""
 
 # The most alike of each arm; a name also as a whole, where a part of it says nothing. Members by what stands before the
 # "@": the rest is the same for so many that it tells nobody apart.
@@ -160,6 +167,10 @@ def find_organizations(term: str, *, by_members: bool, alike: bool = True) -> li
             cursor.execute(_ALIKE.format(users=users), asked)
             organizations, _likeness, theirs, _scans = cursor.fetchone()
             found = [*found, *organizations, *theirs]
+            if not found:
+                cursor.execute(_ASK_LESS, {"similarity": _LAST_RESORT})
+                cursor.execute(_ALIKE.format(users=users), {**asked, "local": ""})
+                found = cursor.fetchone()[0]
     return list(dict.fromkeys(found))
 
 

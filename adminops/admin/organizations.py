@@ -41,7 +41,7 @@ from adminops.pages.ledger.timeline import Timeline
 from adminops.pages.lists import customer_rows
 from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
-from billing.finding import Found, find, is_an_id
+from billing.finding import Found, find, may_name_one
 from billing.money import format_money
 from billing.one_look import one_look, read_once
 from billing.reconciliation.telling import checked_at
@@ -120,7 +120,7 @@ class OrganizationAdmin(BackOfficeAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         term = request.GET.get(SEARCH_VAR, "").strip()
-        if request.method == "GET" and is_an_id(term) and self.has_view_permission(request):
+        if request.method == "GET" and may_name_one(term) and self.has_view_permission(request):
             found = find(term)
             if found is not None and (found.organization_id or request.user.has_perm(SEES_EVENTS)):
                 return redirect(_address(found))

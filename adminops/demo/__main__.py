@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -24,7 +25,7 @@ import psycopg
 from adminops.demo import database
 from adminops.demo.postgres import EmbeddedPostgres, PostgresUnavailable
 from adminops.demo.staff import MEMBERS, STAFF
-from adminops.demo.state import DemoState, port_is_free
+from adminops.demo.state import DemoState, port_is_free, write_privately
 from adminops.demo.supervisor import Program, ProgramFailed, StopRequested, Supervisor, http_answers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,7 @@ class Demo:
             web = self.supervisor.start(self._web())
             self.supervisor.start(self._worker())
             self.supervisor.wait_ready(web)
+        self._write_environment()
         self._welcome(time.monotonic() - began)
         self.supervisor.keep()
 
@@ -176,6 +178,11 @@ class Demo:
             "STRIPE_WEBHOOK_SECRETS": self.state.webhook_secret,
         }
 
+    def _write_environment(self) -> None:
+        """The same as a file that a shell can read, for whoever types a command at the demo."""
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._environment().items()]
+        write_privately(VAR / "demo" / "env", "".join(lines))
+
     def _once(self, name: str, *arguments: str, **environment: str) -> Program:
         return Program(
             name=f"`{' '.join(arguments[:2])}`",
@@ -230,6 +237,7 @@ class Demo:
             "\nTry this: open Northwind Labs, change its seats from 8 to 12,"
             " and watch Stripe's webhook arrive in its timeline."
             f"\nIts Stripe is at {self.sandbox_url}, the logs are in var/log/."
+            "\nCommands are for it after `. var/demo/env`, for instance: .venv/bin/python manage.py reconcile"
             "\nCtrl-C stops everything and keeps the data."
         )
 

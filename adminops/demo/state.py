@@ -36,13 +36,8 @@ class DemoState:
 
     def save(self) -> None:
         """Write the file whole, or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
         values = {name: value for name, value in asdict(self).items() if name != "path"}
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(values, file, indent=2)
-        unfinished.replace(self.path)
+        write_privately(self.path, json.dumps(values, indent=2))
 
     def choose_sandbox_port(self) -> int:
         """The port of last time, or another if somebody has taken it since."""
@@ -51,6 +46,16 @@ class DemoState:
                 listener.bind(("127.0.0.1", 0))
                 self.sandbox_port = int(listener.getsockname()[1])
         return self.sandbox_port
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
 
 
 def port_is_free(port: int) -> bool:

@@ -42,6 +42,12 @@ def payer_of(payment_intent_id: str) -> str | None:
     return charges.values_list("customer_id", flat=True).first()
 
 
+def payer_of_number(number: str) -> str | None:
+    """The customer whose invoice has this number, by their id."""
+    invoices = with_columns(Invoice).filter(bo_number=number)
+    return invoices.values_list("customer_id", flat=True).first()
+
+
 def newest_invoice(customer: OuterRef) -> Subquery:
     """Of the newest invoice of the customer whose id another query has there: what a list tells of it, or NULL."""
     invoices = with_columns(Invoice).filter(customer_id=customer).exclude(stripe_data__status="draft")

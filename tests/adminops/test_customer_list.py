@@ -102,6 +102,16 @@ def test_a_misspelt_name_is_found_among_many_of_the_same_form(support: Client) -
         assert names(support, *known, q=misspelt)[0] == "Acme GmbH"
 
 
+@pytest.mark.parametrize("typed", ["halycon", "Hlacyon", "northwnid labs", "hacyon"])
+def test_a_name_with_two_letters_exchanged_is_found_where_nothing_else_is(
+    support: Client, typed: str
+) -> None:
+    for name in ("Halcyon Logistics", "Northwind Labs", "Tamarind Travel"):
+        OrganizationFactory(name=name, slug=name.split()[0].lower(), billing_email="a@b.example")
+    known = ("Halcyon Logistics", "Northwind Labs", "Tamarind Travel")
+    assert len(names(support, *known, q=typed)) == 1
+
+
 def test_what_is_typed_is_found_in_every_script(support: Client) -> None:
     OrganizationFactory(name="Großmann & Söhne")
     OrganizationFactory.create_batch(25, name="Grossmarkt")
@@ -179,7 +189,14 @@ def mirrored(organization: Organization) -> None:
     owner = organization.stripe_customer_id
     mirror.upsert(
         [
-            {"id": "in_found", "object": "invoice", "customer": owner, "status": "paid", "livemode": False},
+            {
+                "id": "in_found",
+                "object": "invoice",
+                "customer": owner,
+                "status": "paid",
+                "number": "TGQ5S4FB-0017",
+                "livemode": False,
+            },
             {"id": "pi_found", "object": "payment_intent", "customer": owner, "livemode": False},
             {
                 "id": "ch_found",
@@ -209,6 +226,27 @@ def test_an_id_of_the_customers_leads_to_its_page(support: Client, pasted: str) 
     response = support.get(LIST, {"q": pasted})
     assert response.status_code == 302
     assert response["Location"] == reverse("admin:organizations_organization_change", args=[organization.pk])
+
+
+@pytest.mark.parametrize(
+    "address", ["customers/cus_found", "test/subscriptions/sub_found/?tab=logs#x", "test/invoices/in_found"]
+)
+def test_an_address_in_stripes_dashboard_leads_where_its_id_does(support: Client, address: str) -> None:
+    organization = OrganizationFactory(stripe_customer_id="cus_found", stripe_subscription_id="sub_found")
+    mirrored(organization)
+    location = support.get(LIST, {"q": f"https://dashboard.stripe.com/{address}"})["Location"]
+    assert location == reverse("admin:organizations_organization_change", args=[organization.pk])
+
+
+def test_an_invoices_number_leads_to_who_was_billed_and_what_only_looks_like_one_is_searched(
+    support: Client,
+) -> None:
+    organization = OrganizationFactory()
+    mirrored(organization)
+    location = support.get(LIST, {"q": "tgq5s4fb-0017"})["Location"]
+    assert location == reverse("admin:organizations_organization_change", args=[organization.pk])
+    OrganizationFactory(name="Studio-2024")
+    assert names(support, "Studio-2024", q="studio-2024") == ["Studio-2024"]
 
 
 @pytest.mark.parametrize("pasted", ["in_found", "pi_found", "ch_found", "re_found"])

@@ -172,5 +172,5 @@ def test_a_stripe_that_does_not_answer_is_said_in_a_sentence(sandbox: Sandbox) -
 
 @pytest.mark.parametrize("since", ["yesterday", "30", "3w", ""])
 def test_a_moment_that_is_none_is_refused(since: str) -> None:
-    with pytest.raises(CommandError, match="neither like 30d"):
+    with pytest.raises(CommandError, match="neither like 7d"):
         call_command("backfill_events", "--since", since)

@@ -8,15 +8,14 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from billing.errors import StripeError, StripeUnreachable
 from billing.importing import Imported, Outcome, import_organizations
+from billing.management.statuses import FAILED, StatusCommand
 
-FINE, FAILED = 0, 2
 
-
-class Command(BaseCommand):
+class Command(StatusCommand):
     """Takes in what Stripe knows. Run it as often as you like: it never makes anything twice."""
 
     help = (

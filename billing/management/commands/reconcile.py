@@ -6,10 +6,11 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from billing.errors import OperationRefused
+from billing.management.statuses import FAILED, OTHERWISE, StatusCommand
 from billing.management.watching import Watcher
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import runs, telling
@@ -17,11 +18,10 @@ from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.driving import drive
 from organizations.models import Organization
 
-CLEAN, DIFFERENCES, FAILED = 0, 1, 2
 Kind, State = ReconciliationRun.Kind, ReconciliationRun.State
 
 
-class Command(BaseCommand):
+class Command(StatusCommand):
     """Run it as often as you like: what a killed or stopped run has read, the next one does not read again."""
 
     help = (
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         if run.state not in (State.DONE, State.TRIPPED) or run.errors:
             sys.exit(FAILED)
         if rows:
-            sys.exit(DIFFERENCES)
+            sys.exit(OTHERWISE)
 
     def _run(self, options: dict[str, Any]) -> ReconciliationRun:
         asked = {name: options[name] for name in ("dry_run", "max_changes")} | {"fixes": options["fix"]}

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import sys
-from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from billing import budget, stripe_api
 from billing.errors import BillingError
-from billing.management.commands.resync import age
+from billing.management.moments import moment
+from billing.management.statuses import FAILED, StatusCommand
 from billing.models import SubscriptionEvent
 from billing.operations.reprocess import ReprocessEvent, process_unasked
 from billing.reading import ReadObject, ReadOnce
 
-FINE, LEFT_OUT = 0, 2
 State = SubscriptionEvent.State
 
 
-def moment(text: str) -> datetime.datetime:
-    """`7d`, `12h` or `45m` ago, or an ISO date or time."""
-    try:
-        return timezone.now() - age(text)
-    except ArgumentTypeError:
-        pass
-    try:
-        found = parse_datetime(text) or datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is neither like 7d, 12h or 45m nor an ISO date") from None
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
-
-
-class Command(BaseCommand):
+class Command(StatusCommand):
     """Each is read from Stripe again; what a worker reads then closes it. What was done stays done."""
 
     help = (
@@ -82,7 +66,7 @@ class Command(BaseCommand):
             summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             self.stdout.write(summary or _("There is no such event."))
         if outcomes["left out"]:
-            sys.exit(LEFT_OUT)
+            sys.exit(FAILED)
 
     def _events(self, options: dict[str, Any]) -> Iterator[SubscriptionEvent]:
         """One after the other, oldest first; those that come meanwhile are left out."""

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import re
 import sys
 import time
-from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing import stripe_api
+from billing.management.moments import age
+from billing.management.statuses import FAILED, OTHERWISE, StatusCommand
 from billing.management.watching import Bar
 from billing.reconciliation.rereading import Reread, reread
 from organizations.models import Organization
 
-FINE, CORRECTED, FAILED = 0, 1, 2
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-
-def age(text: str) -> datetime.timedelta:
-    """`7d`, `12h` or `45m`."""
-    match = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if match is None:
-        raise ArgumentTypeError(f"{text!r} is not like 7d, 12h or 45m")
-    return datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
-
-
-class Command(BaseCommand):
+class Command(StatusCommand):
     """Some ten calls for each organization; `manage.py reconcile` compares all of them for far fewer."""
 
     help = (
@@ -103,4 +92,4 @@ class Command(BaseCommand):
         if failed:
             sys.exit(FAILED)
         if corrected:
-            sys.exit(CORRECTED)
+            sys.exit(OTHERWISE)

@@ -76,6 +76,28 @@ def test_an_unknown_organization_or_check_is_refused(sandbox: Sandbox) -> None:
         run("reconcile", "--fix", "weather")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["reconcile", "--organization", "nobody"], {}, "There is no organization"),
+        (["resync"], {}, "Name organizations"),
+        (["reconcile"], {"STRIPE_SECRET_KEY": "nonsense"}, "STRIPE_SECRET_KEY"),
+        (["resync", "--all"], {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}, "refused"),
+    ],
+)
+def test_whatever_keeps_a_command_from_its_end_is_status_2(
+    arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        env={**os.environ, "DATABASE_URL": databases.url(), **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
 def test_ctrl_c_stops_a_run_and_the_next_goes_on(sandbox: Sandbox) -> None:
     world = make_customer(sandbox)
     make_organization(world)

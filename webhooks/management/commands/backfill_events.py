@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
-import re
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from billing.errors import StripeError, StripeUnreachable
+from billing.management.moments import moment
+from billing.management.statuses import FAILED, StatusCommand
 from webhooks.backfill import LISTED, Backfill, backfill_events
 
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-
-def moment(text: str) -> datetime.datetime:
-    """`30d`, `12h`, `45m` ago, or an ISO date or time (in the current time zone where it names none)."""
-    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return timezone.now() - datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
-    try:
-        found = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither like 30d, 12h or 45m nor an ISO date"
-        ) from None
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
-
-
-class Command(BaseCommand):
+class Command(StatusCommand):
     """Reads Stripe's list of events. Run it as often as you like, with overlap: a known event changes nothing."""
 
     help = "Take in the events since a moment that Stripe never managed to deliver. Exit status 0, or 2 on failure."
@@ -67,7 +52,7 @@ class Command(BaseCommand):
             if failure:
                 self.stderr.write(failure)
         if failure or progress.unreadable:
-            sys.exit(2)
+            sys.exit(FAILED)
 
     def _write_json(self, progress: Backfill, failure: str) -> None:
         report = {
