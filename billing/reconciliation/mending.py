@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -65,16 +65,28 @@ def to_mend(run: ReconciliationRun) -> Any:
     return rows.order_by("organization_id", "id")
 
 
-def too_many(run: ReconciliationRun) -> str | None:
-    """Why a person must agree before anything is mended, in a sentence; None where nobody need."""
+def allowance(run: ReconciliationRun) -> int | None:
+    """How many organizations a run may change without asking; None where somebody agreed to all."""
     if run.agreed_at is not None:
         return None
-    number = to_mend(run).order_by().values("organization_id").distinct().count()
-    allowed = run.max_changes
-    if allowed is None:
-        billed = Organization.objects.exclude(stripe_customer_id=None).count()
-        share = math.ceil(billed * settings.RECONCILE_MAX_CHANGE_PERCENT / 100)
-        allowed = max(share, ALWAYS_ALLOWED)
+    if run.max_changes is not None:
+        return int(run.max_changes)
+    billed = Organization.objects.exclude(stripe_customer_id=None).count()
+    share = math.ceil(billed * settings.RECONCILE_MAX_CHANGE_PERCENT / 100)
+    return max(share, ALWAYS_ALLOWED)
+
+
+def too_many(run: ReconciliationRun, missed_by: Collection[str]) -> str | None:
+    """Why a person must agree before anything is mended, in a sentence; None where nobody need.
+
+    `missed_by` are the customers of whom events had never been received: to take those in changes their organizations.
+    """
+    allowed = allowance(run)
+    if allowed is None or run.dry_run:
+        return None
+    changed = set(to_mend(run).order_by().values_list("organization_id", flat=True).distinct())
+    missed = Organization.objects.filter(stripe_customer_id__in=missed_by)
+    number = len(changed.union(missed.values_list("pk", flat=True)))
     if number <= allowed:
         return None
     return _(

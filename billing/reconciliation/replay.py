@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from django.db.models import Min
@@ -68,23 +68,36 @@ class Replayed:
     """Whom the events were about."""
     unowned: set[str] = field(default_factory=set)
     """Charges and invoices that events named without a customer, and that nobody here had read."""
+    held_back: int = 0
+    """Lost events that were not taken in, because they were of more organizations than may change unasked."""
     missed_by: set[str] = field(default_factory=set)
-    """Whom the events were about that had never been received."""
+    """The customers here that events had never been received of."""
 
 
-def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
-    """Take in what was never received since the last run that knew; a dry run only counts it. Raises StripeError."""
+def replay(run: ReconciliationRun, go_on: Callable[[], None], at_most: int | None) -> Replayed:
+    """Take in what was never received since the last run that knew. Raises StripeError.
+
+    From the page on with which more than `at_most` organizations had missed something, it is counted only.
+    """
     until = timezone.now()
     since = _since(until)
-    # What a dry run has seen is not in the ledger: the next run is to list it again.
-    replayed = Replayed(watermark=None if run.dry_run else until)
+    replayed = Replayed(watermark=until)
     if since is None:
-        return replayed
+        return replace(replayed, watermark=None) if run.dry_run else replayed
     created = {"gte": int(since.timestamp()), "lte": int((until - ON_ITS_WAY).timestamp())}
     # Newest first, as they come: those of a month do not fit into memory.
     for page in stripe_api.list_pages("/v1/events", {"created": created}):
         go_on()
-        taken = _doors[0](page[::-1], is_dry=run.dry_run)
+        listed = page[::-1]
+        taken = _doors[0](listed, is_dry=True)
+        missed = _missed(taken)
+        replayed.missed_by.update(organization.stripe_customer_id or "" for _each, organization in missed)
+        replayed.missing += len(missed)
+        if run.dry_run or replayed.held_back or (at_most is not None and len(replayed.missed_by) > at_most):
+            replayed.held_back += len(taken.new)
+        elif taken.new:
+            taken = _doors[0](listed)
+            _record(run, missed)
         replayed.calls += 1
         replayed.events += len(page)
         for each in (*taken.new, *taken.known):
@@ -92,12 +105,9 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None]) -> Replayed:
                 replayed.customers.add(each.stripe_customer_id)
             elif payment := each.stripe_charge_id or each.stripe_invoice_id:
                 replayed.unowned.add(payment)
-        settled = {each.stripe_event_id for each in taken.settled}
-        missed = [each for each in taken.new if each.stripe_event_id not in settled]
-        replayed.missed_by.update(each.stripe_customer_id for each in missed if each.stripe_customer_id)
-        replayed.missing += _record(run, missed)
     replayed.calls = max(replayed.calls, 1)
-    return replayed
+    # What is not in the ledger the next run is to list again.
+    return replace(replayed, watermark=None) if replayed.held_back or run.dry_run else replayed
 
 
 def _since(until: datetime.datetime) -> datetime.datetime | None:
@@ -113,25 +123,33 @@ def _since(until: datetime.datetime) -> datetime.datetime | None:
     return None if mark is None else max(mark, until - LISTED)
 
 
-def _record(run: ReconciliationRun, new: Sequence[StripeEvent]) -> int:
-    """Tell of each that an organization here missed, unless the run is dry; returns how many."""
-    told = [each for each in new if each.handled and each.stripe_customer_id]
+def _missed(taken: TakenIn) -> list[tuple[StripeEvent, Organization]]:
+    """The new events that an organization here missed."""
+    settled = {each.stripe_event_id for each in taken.settled}
+    told = [
+        each
+        for each in taken.new
+        if each.handled and each.stripe_customer_id and each.stripe_event_id not in settled
+    ]
     organizations = Organization.objects.in_bulk(
         {each.stripe_customer_id for each in told}, field_name="stripe_customer_id"
     )
-    ids = [each.stripe_event_id for each in told]
-    rows = {row.stripe_event_id: row for row in SubscriptionEvent.objects.filter(stripe_event_id__in=ids)}
-    missing, taken_in = 0, known_since(organizations)
+    taken_in = known_since(organizations)
+    missed = []
     for each in told:
         organization = organizations.get(each.stripe_customer_id or "")
         since = taken_in.get(each.stripe_customer_id or "")
-        if organization is None or (since and each.occurred_at <= since.timestamp()):
-            continue
-        missing += 1
-        if run.dry_run:
-            continue
+        if organization is not None and not (since and each.occurred_at <= since.timestamp()):
+            missed.append((each, organization))
+    return missed
+
+
+def _record(run: ReconciliationRun, missed: Sequence[tuple[StripeEvent, Organization]]) -> None:
+    """Tell of each event that it was missed, now that it is in the ledger."""
+    ids = [each.stripe_event_id for each, _organization in missed]
+    rows = {row.stripe_event_id: row for row in SubscriptionEvent.objects.filter(stripe_event_id__in=ids)}
+    for each, organization in missed:
         finding = Finding(
             "event_missing", each.stripe_event_id, None, each.type, each.amount, each.currency or ""
         )
         recording.record_mended(run, organization, finding, rows.get(each.stripe_event_id))
-    return missing

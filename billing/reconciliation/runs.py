@@ -235,14 +235,17 @@ def _carry_through(run: Run) -> None:
     if run.agreed_at is None or run.phase != Phase.MENDING:
         pages = run.slices.aggregate(pages=Sum("pages"), read=Sum("objects_read"), changed=Sum("changed"))
         run.calls, run.objects_read = pages["pages"] or 0, pages["read"] or 0
-        compared = _COMPARISONS[Kind(run.kind)](run, go_on)
+        compared, missed_by = _COMPARISONS[Kind(run.kind)](run, go_on)
         look_again(run, compared, go_on)
         _take_over(run, compared)
         bookkeeping.enter(run, Phase.MENDING)
-    if (why := mending.too_many(run)) is not None:
-        bookkeeping.save(run)
-        bookkeeping.end(run, State.TRIPPED, why)
-        return
+        if (why := mending.too_many(run, missed_by)) is not None:
+            bookkeeping.save(run)
+            bookkeeping.end(run, State.TRIPPED, why)
+            return
+    elif run.watermark is None and run.kind != Kind.ONE:
+        # It had left lost events alone until somebody agreed.
+        _catch_up(run, go_on)
     try:
         run.calls += mending.mend_all(run, go_on)
     finally:
@@ -250,16 +253,16 @@ def _carry_through(run: Run) -> None:
     bookkeeping.end(run, State.DONE, _summary(run))
 
 
-def _full(run: Run, go_on: Any) -> Compared:
+def _full(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
     run.calls += listing.look_for_unseen(run, go_on)
     go_on()
-    _catch_up(run, go_on)
+    _customers, missed_by = _catch_up(run, go_on)
     bookkeeping.enter(run, Phase.COMPARING)
-    return compare_all(run, go_on)
+    return compare_all(run, go_on), missed_by
 
 
-def _incremental(run: Run, go_on: Any) -> Compared:
-    customers = _catch_up(run, go_on)
+def _incremental(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
+    customers, missed_by = _catch_up(run, go_on)
     bookkeeping.enter(run, Phase.COMPARING)
     keys = (
         set(Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True))
@@ -270,18 +273,18 @@ def _incremental(run: Run, go_on: Any) -> Compared:
         )
         | left_alone()
     )
-    return compare_some(run, [key for key in keys if key])
+    return compare_some(run, [key for key in keys if key]), missed_by
 
 
-def _one(run: Run, go_on: Any) -> Compared:
+def _one(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
     organization = run.organization
     if organization is None:
-        return _chosen(run)
+        return _chosen(run), set()
     if organization.stripe_customer_id:
         run.calls += listing.read_customer(run, organization.stripe_customer_id)
     go_on()
     bookkeeping.enter(run, Phase.COMPARING)
-    return compare_some(run, [organization.pk])
+    return compare_some(run, [organization.pk]), set()
 
 
 def _chosen(run: Run) -> Compared:
@@ -295,41 +298,41 @@ def _chosen(run: Run) -> Compared:
 _COMPARISONS = {Kind.FULL: _full, Kind.INCREMENTAL: _incremental, Kind.ONE: _one}
 
 
-def _catch_up(run: Run, go_on: Any) -> set[str]:
-    """Take in the events that never came, and read what they are about. Returns whom all events were about."""
-    replayed = replay(run, go_on)
+def _catch_up(run: Run, go_on: Any) -> tuple[set[str], set[str]]:
+    """Take in the events that never came, and read what they are about; not where that would change too many.
+
+    Returns the customers whom all events were about, and those of whom one had never come.
+    """
+    replayed = replay(run, go_on, mending.allowance(run))
     run.calls += replayed.calls
     run.objects_read += replayed.events
     run.watermark = replayed.watermark
+    if replayed.held_back:
+        left = ngettext(
+            "%(n)d event was never received, and is not taken in yet.",
+            "%(n)d events were never received, and are not taken in yet.",
+            replayed.held_back,
+        )
+        bookkeeping.note(run, left % {"n": replayed.held_back})
+        # The lists told it already; what only the events tell of is read into the mirror, and nothing of ours follows.
+        for key in sorted(replayed.missed_by) if run.kind == Kind.INCREMENTAL else ():
+            go_on()
+            run.calls += listing.read_customer(run, key)
+        return replayed.customers, replayed.missed_by
     if replayed.missing:
-        told = (
-            ngettext(
-                "%(n)d event was never received; a run that mends takes it in.",
-                "%(n)d events were never received; a run that mends takes them in.",
-                replayed.missing,
-            )
-            if run.dry_run
-            else ngettext(
-                "%(n)d event had never been received; it was taken in.",
-                "%(n)d events had never been received; they were taken in.",
-                replayed.missing,
-            )
+        told = ngettext(
+            "%(n)d event had never been received; it was taken in.",
+            "%(n)d events had never been received; they were taken in.",
+            replayed.missing,
         )
         bookkeeping.note(run, told % {"n": replayed.missing})
-    if run.dry_run:
-        # The lists told it already; what only the events tell of is read into the mirror, and nothing of ours follows.
-        if run.kind == Kind.INCREMENTAL:
-            for key in sorted(replayed.missed_by):
-                go_on()
-                run.calls += listing.read_customer(run, key)
-        return replayed.customers
     # A payment that nobody here had read tells whose it is once it is read; the ledger is told then.
     _read_what_is_behind(replayed.unowned, go_on)
     named = Q(stripe_charge_id__in=replayed.unowned) | Q(stripe_invoice_id__in=replayed.unowned)
     owners = SubscriptionEvent.objects.filter(named, stripe_customer_id__isnull=False).order_by()
     customers = replayed.customers | {str(id_) for id_ in owners.values_list("stripe_customer_id", flat=True)}
     _read_what_is_behind(customers, go_on)
-    return customers
+    return customers, replayed.missed_by
 
 
 def _read_what_is_behind(keys: set[str], go_on: Any) -> None:

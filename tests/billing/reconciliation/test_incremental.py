@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from billing.importing import import_organizations
 from billing.models import Discrepancy, SubscriptionEvent
-from billing.reconciliation import replay
+from billing.reconciliation import replay, runs
+from billing.reconciliation.driving import drive
 from organizations.models import Organization
 from tests.billing.reconciliation.running import found, reconcile
 from tests.conftest import Sandbox
@@ -68,6 +69,29 @@ def test_a_dry_run_counts_what_was_lost_and_takes_nothing_in(sandbox: Sandbox, k
     assert (Organization.objects.get().seats, found()) == (11, set())
     assert run.fixed >= 1
     assert Discrepancy.objects.filter(type="event_missing", closed_how="fixed").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+def test_lost_events_of_too_many_wait_for_a_person_too(sandbox: Sandbox, kind: str) -> None:
+    worlds = [make_customer(sandbox) for _number in range(3)]
+    list(import_organizations())
+    reconcile("incremental")
+    time.sleep(1.1)  # Stripe's events know whole seconds only
+    for world in worlds:
+        sandbox.client.v1.subscription_items.update(world.item, {"quantity": 11})
+    kept = SubscriptionEvent.objects.count()
+    run = reconcile(kind, max_changes=2)
+    assert (run.state, run.fixed, run.watermark) == ("tripped", 0, None)
+    assert run.message.startswith("3 organizations would be changed, and 2 are allowed without asking.")
+    assert set(Organization.objects.values_list("seats", flat=True)) == {8}
+    assert SubscriptionEvent.objects.count() == kept
+    runs.agree(run, workers=0)
+    run = drive(run, threads=1)
+    assert (run.state, found()) == ("done", set())
+    assert set(Organization.objects.values_list("seats", flat=True)) == {11}
+    missing = Discrepancy.objects.filter(type="event_missing", closed_how="fixed")
+    assert missing.values("organization").distinct().count() == 3
+    assert reconcile(kind, max_changes=0).state == "done"
 
 
 def test_a_first_run_takes_no_history_for_lost(sandbox: Sandbox) -> None:
