@@ -72,7 +72,7 @@ def allowance(run: ReconciliationRun) -> int | None:
     if run.max_changes is not None:
         return int(run.max_changes)
     billed = Organization.objects.exclude(stripe_customer_id=None).count()
-    share = math.ceil(billed * settings.RECONCILE_MAX_CHANGE_PERCENT / 100)
+    share = math.ceil(billed * int(settings.RECONCILE_MAX_CHANGE_PERCENT) / 100)
     return max(share, ALWAYS_ALLOWED)
 
 
