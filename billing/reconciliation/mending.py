@@ -1,18 +1,16 @@
 """Mending what may be mended without asking: the customer is read again under its lease, and is then looked at again.
 
 Nothing is changed at Stripe, and nobody's access is taken. A run that would mend too many organizations stops and
-asks, because then it is rather us, or the account, that is wrong.
+asks (billing/reconciliation/breaker.py).
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,7 +21,8 @@ from billing.ledger import record_system_event
 from billing.mirror import listing as mirrored
 from billing.models import CustomerSync, Discrepancy, ReconciliationRun, SubscriptionEvent
 from billing.reconciliation import recording
-from billing.reconciliation.checks import CHECKS, COLUMNS, Mending, Policy
+from billing.reconciliation.breaker import to_mend
+from billing.reconciliation.checks import CHECKS, COLUMNS, Mending
 from billing.reconciliation.comparing import compare_chunk
 from billing.reconciliation.gathering import busy_among
 from billing.stripe_api import path_of
@@ -37,62 +36,11 @@ EVENT_TYPE = "reconciliation.corrected"
 REFUND_EVENT_TYPE = "reconciliation.refund_found"
 ENDED_EVENT_TYPE = "reconciliation.subscription_ended"
 
-# Fewer changes than these are never too many, however few organizations there are.
-ALWAYS_ALLOWED = 10
 # How long to wait for somebody else who reads the same customer.
 PATIENCE_SECONDS = 10
 CHUNK = 200
 # Customers read at the same time; what each waits for is Stripe.
 MENDERS = 4
-
-
-def mended_types(run: ReconciliationRun) -> list[str]:
-    """The types that this run mends: those it was asked for, else those whose policy says so."""
-    if run.dry_run:
-        return []
-    ways = {Mending.READ, Mending.RECORD, *([Mending.END] if run.is_by_hand else [])}
-    able = [each for each in CHECKS.values() if each.mending in ways]
-    if run.fixes is not None:
-        return [each.type for each in able if each.type in run.fixes]
-    return [each.type for each in able if each.policy is Policy.FIX]
-
-
-def to_mend(run: ReconciliationRun) -> Any:
-    """What this run has seen and may mend."""
-    rows = Discrepancy.objects.open().filter(
-        last_run=run, type__in=mended_types(run), organization__isnull=False
-    )
-    return rows.order_by("organization_id", "id")
-
-
-def allowance(run: ReconciliationRun) -> int | None:
-    """How many organizations a run may change without asking; None where somebody agreed to all."""
-    if run.agreed_at is not None:
-        return None
-    if run.max_changes is not None:
-        return int(run.max_changes)
-    billed = Organization.objects.exclude(stripe_customer_id=None).count()
-    share = math.ceil(billed * int(settings.RECONCILE_MAX_CHANGE_PERCENT) / 100)
-    return max(share, ALWAYS_ALLOWED)
-
-
-def too_many(run: ReconciliationRun, missed_by: Collection[str]) -> str | None:
-    """Why a person must agree before anything is mended, in a sentence; None where nobody need.
-
-    `missed_by` are the customers of whom events had never been received: to take those in changes their organizations.
-    """
-    allowed = allowance(run)
-    if allowed is None or run.dry_run:
-        return None
-    changed = set(to_mend(run).order_by().values_list("organization_id", flat=True).distinct())
-    missed = Organization.objects.filter(stripe_customer_id__in=missed_by)
-    number = len(changed.union(missed.values_list("pk", flat=True)))
-    if number <= allowed:
-        return None
-    return _(
-        "%(n)d organizations would be changed, and %(allowed)d are allowed without asking. Nothing was changed. Look"
-        " at the differences; if they are right, let it go on."
-    ) % {"n": number, "allowed": allowed}
 
 
 def mend_all(run: ReconciliationRun, go_on: Callable[[], None]) -> int:

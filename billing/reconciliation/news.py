@@ -14,7 +14,7 @@ from billing import alerts
 from billing.models import Discrepancy, ReconciliationRun
 from billing.models.reconciliation import DiscrepancyQuerySet
 from billing.money import format_money
-from billing.reconciliation import telling
+from billing.reconciliation import breaker, telling
 
 MAIL_TASK = "billing.tasks.mail_reconciliation"
 MAIL_QUEUE = "maintenance"
@@ -35,7 +35,8 @@ def tell_of_end(run: ReconciliationRun) -> None:
     if run.state in (State.TRIPPED, State.FAILED):
         alerts.watch(TRIPPED if run.state == State.TRIPPED else FAILED, run.message)
     elif run.state == State.DONE:
-        alerts.watch(TRIPPED, None)
+        still = breaker.waiting()
+        alerts.watch(TRIPPED, still.message if still else None)
         alerts.watch(FAILED, None)
     if settings.RECONCILE_EMAILS and run.state in (State.DONE, State.TRIPPED) and _to_tell(run).exists():
         app.configure_task(MAIL_TASK, queue=MAIL_QUEUE).defer(run_id=run.pk)

@@ -17,7 +17,7 @@ from billing import stripe_api
 from billing.importing import EVENT_TYPE as TAKEN_IN
 from billing.ledger import StripeEvent
 from billing.models import ReconciliationRun, SubscriptionEvent
-from billing.reconciliation import recording
+from billing.reconciliation import breaker, recording
 from billing.reconciliation.facts import Finding
 from billing.reconciliation.gathering import known_since
 from billing.stripe_api import StripeObject
@@ -82,8 +82,9 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None], at_most: int | Non
     until = timezone.now()
     since = _since(until)
     replayed = Replayed(watermark=until)
+    only_looks = breaker.only_looks(run)
     if since is None:
-        return replace(replayed, watermark=None) if run.dry_run else replayed
+        return replace(replayed, watermark=None) if only_looks else replayed
     created = {"gte": int(since.timestamp()), "lte": int((until - ON_ITS_WAY).timestamp())}
     # Newest first, as they come: those of a month do not fit into memory.
     for page in stripe_api.list_pages("/v1/events", {"created": created}):
@@ -93,7 +94,7 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None], at_most: int | Non
         missed = _missed(taken)
         replayed.missed_by.update(organization.stripe_customer_id or "" for _each, organization in missed)
         replayed.missing += len(missed)
-        if run.dry_run or replayed.held_back or (at_most is not None and len(replayed.missed_by) > at_most):
+        if only_looks or replayed.held_back or (at_most is not None and len(replayed.missed_by) > at_most):
             replayed.held_back += len(taken.new)
         elif taken.new:
             taken = _doors[0](listed)
@@ -107,7 +108,7 @@ def replay(run: ReconciliationRun, go_on: Callable[[], None], at_most: int | Non
                 replayed.unowned.add(payment)
     replayed.calls = max(replayed.calls, 1)
     # What is not in the ledger the next run is to list again.
-    return replace(replayed, watermark=None) if replayed.held_back or run.dry_run else replayed
+    return replace(replayed, watermark=None) if replayed.held_back or only_looks else replayed
 
 
 def _since(until: datetime.datetime) -> datetime.datetime | None:

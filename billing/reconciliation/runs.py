@@ -29,7 +29,7 @@ from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisco
 from billing.ledger import record_staff_act
 from billing.mirror import listing as mirrored
 from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
-from billing.reconciliation import bookkeeping, listing, mending
+from billing.reconciliation import bookkeeping, breaker, listing, mending
 from billing.reconciliation.checks import CHECKS
 from billing.reconciliation.comparing import Compared, compare_all, compare_some, left_alone, look_again
 from billing.reconciliation.listing import RunFailed
@@ -136,6 +136,8 @@ def resume(run: Run, workers: int = 1) -> None:
 
 def agree(run: Run, actor: User | None = None, workers: int = 1) -> None:
     """Let a run go on that stopped and asked: its differences are mended. Raises OperationRefused where it did not."""
+    if breaker.waiting() != run:
+        raise OperationRefused(_("This reconciliation waits for nobody any more. Nothing was changed."))
     try:
         with transaction.atomic():
             agreed = Run.objects.filter(pk=run.pk, state=State.TRIPPED).update(
@@ -143,7 +145,7 @@ def agree(run: Run, actor: User | None = None, workers: int = 1) -> None:
             )
             if not agreed:
                 raise OperationRefused(
-                    _("This reconciliation does not wait for anybody. Nothing was changed.")
+                    _("This reconciliation waits for nobody any more. Nothing was changed.")
                 )
             if actor is not None:
                 message = _("Let a reconciliation go on that had stopped and asked. %(why)s")
@@ -239,12 +241,12 @@ def _carry_through(run: Run) -> None:
         look_again(run, compared, go_on)
         _take_over(run, compared)
         bookkeeping.enter(run, Phase.MENDING)
-        if (why := mending.too_many(run, missed_by)) is not None:
+        if (why := breaker.too_many(run, missed_by)) is not None:
             bookkeeping.save(run)
             bookkeeping.end(run, State.TRIPPED, why)
             return
-    elif run.watermark is None and run.kind != Kind.ONE:
-        # It had left lost events alone until somebody agreed.
+    elif breaker.holds_events_back(run):
+        # It had left them alone until somebody agreed.
         _catch_up(run, go_on)
     try:
         run.calls += mending.mend_all(run, go_on)
@@ -303,7 +305,7 @@ def _catch_up(run: Run, go_on: Any) -> tuple[set[str], set[str]]:
 
     Returns the customers whom all events were about, and those of whom one had never come.
     """
-    replayed = replay(run, go_on, mending.allowance(run))
+    replayed = replay(run, go_on, breaker.allowance(run))
     run.calls += replayed.calls
     run.objects_read += replayed.events
     run.watermark = replayed.watermark
@@ -359,6 +361,8 @@ def _summary(run: Run) -> str:
         said = ngettext("%(n)d difference was mended.", "%(n)d differences were mended.", mended)
         more = ngettext("%(n)d could not be mended.", "%(n)d could not be mended.", left)
         return " ".join([said % {"n": mended}, *([more % {"n": left}] if left else [])])
+    other = breaker.waits_for(run)
+    waits = _("Nothing was mended, because the reconciliation of %(when)s waits for somebody to agree.")
     return " ".join(
         (
             ngettext(
@@ -368,6 +372,7 @@ def _summary(run: Run) -> str:
             ngettext("%(n)d difference is open", "%(n)d differences are open", open_ones) % {"n": open_ones}
             + ", "
             + ngettext("%(n)d was mended.", "%(n)d were mended.", run.fixed) % {"n": run.fixed},
+            *([waits % {"when": timezone.localtime(other.started_at).strftime("%H:%M")}] if other else []),
         )
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, Count, Min, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, Max, Min, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -197,10 +197,12 @@ class Overview:
     total: int = 0
     in_sync: int = 0
     differing: int = 0
+    hidden: int = 0
+    """Organizations of which everything that differs is hidden for now."""
     errors: int = 0
     left_alone: int = 0
     at_stake: tuple[tuple[str, int], ...] = ()
-    """By currency, in minor units: never added up across currencies."""
+    """By currency, in minor units: never added up across currencies. What several differences are about counts once."""
     types: tuple[OfType, ...] = field(default=())
 
     @property
@@ -223,15 +225,22 @@ def overview() -> Overview:
     types = tuple(
         sorted((_of_type(*each) for each in by_type.items()), key=lambda each: (-each.n, each.type))
     )
-    stakes = _stakes(each for parts in by_type.values() for each in parts)
+    about = rows.filter(amount__gt=0).values(
+        "organization", "stripe_customer_id", "stripe_object_id", "currency"
+    )
+    stakes = _stakes(dict(each) for each in about.annotate(total=Max("amount")))
     differing = rows.filter(organization__isnull=False).values("organization").distinct().count()
+    ignored = Discrepancy.objects.ignored().filter(organization__isnull=False)
+    hidden = ignored.exclude(organization__in=rows.filter(organization__isnull=False).values("organization"))
+    number_hidden = hidden.order_by().values("organization").distinct().count()
     if run is None:
         return Overview(None, differing=differing, at_stake=stakes, types=types)
     return Overview(
         run,
         total=run.organizations + run.left_alone + run.errors,
-        in_sync=max(run.organizations - differing, 0),
+        in_sync=max(run.organizations - differing - number_hidden, 0),
         differing=differing,
+        hidden=number_hidden,
         errors=run.errors,
         left_alone=run.left_alone,
         at_stake=stakes,

@@ -357,7 +357,7 @@ def test_a_run_that_asks_goes_on_when_somebody_who_may_has_looked(
     run = reconcile(max_changes=0)
     assert run.state == "tripped"
     text = text_of(finance)
-    assert "The last run stopped and asks." in text
+    assert "stopped and asks. 1 organization" in text or "stopped and asks. 1 organizations" in text
     assert "Let it go on" not in text
     assert finance.post(act("agree", run)).status_code == 403
     shown = text_of(administrator, act("agree", run))
@@ -370,7 +370,7 @@ def test_a_run_that_asks_goes_on_when_somebody_who_may_has_looked(
     assert organization.plan == "Team"
     assert SubscriptionEvent.objects.get(type="reconciliation.agreed").actor is not None
     late = Page(administrator.post(act("agree", run), follow=True)).text
-    assert "does not wait for anybody. Nothing was changed." in late
+    assert "waits for nobody any more. Nothing was changed." in late
 
 
 def test_the_page_of_a_run_says_what_it_came_to(administrator: Client) -> None:

@@ -19,7 +19,7 @@ from adminops.pages.reconciliation.differences import shown
 from adminops.pages.reconciliation.rights import AGREE, START, refuse_those_who_may_not
 from billing.errors import OperationRefused
 from billing.models import Discrepancy, ReconciliationRun
-from billing.reconciliation import mending, runs
+from billing.reconciliation import breaker, runs
 from billing.reconciliation.checks import CHECKS
 
 Kind, State = ReconciliationRun.Kind, ReconciliationRun.State
@@ -91,10 +91,10 @@ def agree_view(request: HttpRequest, run_id: int) -> HttpResponse:
             return _("It goes on and mends what it found.")
 
         return _do(request, agree)
-    if run.state != State.TRIPPED:
-        messages.warning(request, _("This reconciliation does not wait for anybody. Nothing was changed."))
+    if breaker.waiting() != run:
+        messages.warning(request, _("This reconciliation waits for nobody any more. Nothing was changed."))
         return _to_overview()
-    rows = mending.to_mend(run)
+    rows = breaker.to_mend(run)
     counts = rows.order_by().values_list("type").annotate(n=Count("pk")).order_by("-n", "type")
     newest = Discrepancy.objects.filter(pk__in=rows.values("pk")).select_related("organization")
     return TemplateResponse(
@@ -104,6 +104,7 @@ def agree_view(request: HttpRequest, run_id: int) -> HttpResponse:
             **admin.site.each_context(request),
             "title": _("Let it go on"),
             "run": run,
+            "holds_events_back": breaker.holds_events_back(run),
             "organizations": rows.order_by().values("organization_id").distinct().count(),
             "counts": [(CHECKS[type_], n) for type_, n in counts],
             "total": sum(n for _type, n in counts),

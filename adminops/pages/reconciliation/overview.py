@@ -27,7 +27,7 @@ from adminops.pages.reconciliation.progress import Progress, progress_of
 from adminops.pages.reconciliation.rights import AGREE, SEES_DIFFERENCES, SEES_RUNS, SETTLE, START
 from adminops.pages.reconciliation.settle import RESYNC, WAYS
 from billing.models import ReconciliationRun
-from billing.reconciliation import runs, telling
+from billing.reconciliation import breaker, runs, telling
 from billing.reconciliation.telling import Estimate, Overview
 from billing.stripe_api import configuration_problem
 
@@ -146,11 +146,10 @@ class ReconciliationPage:
             }
         return ""
 
-    @property
+    @cached_property
     def tripped(self) -> ReconciliationRun | None:
         """The run that stopped and asks whether it may go on."""
-        newest = self.newest
-        return newest if newest is not None and newest.state == State.TRIPPED else None
+        return breaker.waiting()
 
     @property
     def resumable(self) -> ReconciliationRun | None:
@@ -182,6 +181,21 @@ class ReconciliationPage:
                 AMBER if seen.differing else GREY,
                 "compare_arrows",
                 open_url() if self.sees_differences else "",
+            ),
+            *(
+                [
+                    Figure(
+                        intcomma(seen.hidden),
+                        ngettext(
+                            "has differences hidden for now", "have differences hidden for now", seen.hidden
+                        ),
+                        GREY,
+                        "visibility_off",
+                        open_url(state="ignored") if self.sees_differences else "",
+                    )
+                ]
+                if seen.hidden
+                else []
             ),
             *([Figure(stake, _("at stake"), AMBER, "payments")] if stake else []),
             Figure(intcomma(seen.errors), _("could not be compared"), RED if seen.errors else GREY, "error"),

@@ -22,7 +22,7 @@ from adminops.pages.reconciliation.overview import LOOKS
 from adminops.pages.reconciliation.progress import Progress, progress_of
 from adminops.pages.reconciliation.rights import AGREE, SEES_DIFFERENCES, START
 from billing.models import Discrepancy, ReconciliationRun
-from billing.reconciliation import runs, telling
+from billing.reconciliation import breaker, runs, telling
 from billing.reconciliation.checks import CHECKS
 
 State = ReconciliationRun.State
@@ -167,4 +167,4 @@ class RunPage:
 
     @property
     def may_agree(self) -> bool:
-        return self.run.state == State.TRIPPED and bool(self.user.has_perm(AGREE.permission))
+        return bool(self.user.has_perm(AGREE.permission)) and breaker.waiting() == self.run

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from billing.models import Discrepancy, SubscriptionEvent
+from billing.errors import OperationRefused
+from billing.models import Alert, Discrepancy, SubscriptionEvent
+from billing.reconciliation import runs
+from billing.reconciliation.driving import drive
 from organizations.models import Organization
 from tests.billing.reconciliation.running import differences_of, found, reconcile
 from tests.conftest import Sandbox
@@ -85,9 +88,6 @@ def test_an_organization_with_an_act_in_progress_is_left_alone(sandbox: Sandbox)
 
 
 def test_a_run_that_would_change_too_many_asks_and_goes_on_when_agreed_to(sandbox: Sandbox) -> None:
-    from billing.reconciliation import runs
-    from billing.reconciliation.driving import drive
-
     organizations = [make_organization(make_customer(sandbox)) for _ in range(3)]
     Organization.objects.update(seats=3)
     run = reconcile(max_changes=2)
@@ -100,6 +100,34 @@ def test_a_run_that_would_change_too_many_asks_and_goes_on_when_agreed_to(sandbo
     assert (run.state, run.fixed) == ("done", 3)
     assert set(Organization.objects.values_list("seats", flat=True)) == {8}
     assert len(organizations) == 3
+
+
+def test_while_a_run_waits_for_a_person_no_other_mends_what_it_asked_about(sandbox: Sandbox) -> None:
+    for _number in range(3):
+        make_organization(make_customer(sandbox))
+    Organization.objects.update(seats=3)
+    waits = reconcile(max_changes=2)
+    other = reconcile("incremental")
+    assert (other.state, other.fixed) == ("done", 0)
+    assert "waits for somebody to agree" in other.message
+    assert set(Organization.objects.values_list("seats", flat=True)) == {3}
+    assert Alert.objects.get(kind="reconciliation_tripped").ended_at is None
+    runs.agree(waits, workers=0)
+    waits = drive(waits, threads=1)
+    assert (waits.state, waits.fixed) == ("done", 3)
+    assert Alert.objects.get(kind="reconciliation_tripped").ended_at is not None
+    with pytest.raises(OperationRefused, match="waits for nobody any more"):
+        runs.agree(waits, workers=0)
+
+
+def test_a_run_over_everything_that_need_not_ask_takes_the_place_of_one_that_waits(sandbox: Sandbox) -> None:
+    for _number in range(3):
+        make_organization(make_customer(sandbox))
+    Organization.objects.update(seats=3)
+    waits = reconcile(max_changes=2)
+    assert reconcile().fixed == 3
+    with pytest.raises(OperationRefused, match="waits for nobody any more"):
+        runs.agree(waits, workers=0)
 
 
 def test_a_run_costs_a_call_for_a_hundred_objects(sandbox: Sandbox) -> None:
