@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,9 @@ def explain(invoice: StripeObject) -> Explanation:
 
 def _lines(invoice: StripeObject) -> list[Part]:
     lines = (invoice.get("lines") or {}).get("data") or []
-    parts = [Part(_why(line), line["amount"], _written(line.get("description") or "")) for line in lines]
+    parts = [
+        Part(_why(line, lines), line["amount"], _written(line.get("description") or "")) for line in lines
+    ]
     rest = invoice["subtotal"] - sum(part.amount for part in parts)
     if rest:
         # Stripe puts ten lines into an invoice; the others are a list of their own.
@@ -70,16 +73,14 @@ def _written(description: str) -> str:
     return _SEATS.sub(seats, description)
 
 
-def _why(line: StripeObject) -> str:
-    """What one line is for."""
+def _why(line: StripeObject, lines: Sequence[StripeObject]) -> str:
+    """What one line is for, among the others of its invoice."""
     period = _period(line)
     if _is_proration(line):
+        told = {**period, "change": _change(line, lines)}
         if line["amount"] < 0:
-            return (
-                _("Something changed, so time that was paid for and not used is credited: %(period)s.")
-                % period
-            )
-        return _("Something changed, so the rest of the period is charged as it is now: %(period)s.") % period
+            return _("%(change)s, so time that was paid for and not used is credited: %(period)s.") % told
+        return _("%(change)s, so the rest of the period is charged as it is now: %(period)s.") % told
     details = (line.get("parent") or {}).get("type")
     if details != "subscription_item_details":
         if line["amount"] < 0:
@@ -98,10 +99,36 @@ def _why(line: StripeObject) -> str:
     return _("The plan for %(period)s.") % period
 
 
+def _change(line: StripeObject, lines: Sequence[StripeObject]) -> str:
+    """What changed, as far as the two lines tell that Stripe makes of it: the one credits, the other charges."""
+    pair = [
+        each
+        for each in lines
+        if _is_proration(each)
+        and each["period"]["start"] == line["period"]["start"]
+        and _details(each).get("subscription_item") == _details(line).get("subscription_item")
+    ]
+    old = next((each for each in pair if each["amount"] < 0), {})
+    new = next((each for each in pair if each["amount"] >= 0), {})
+    before, after = old.get("quantity"), new.get("quantity")
+    if len(pair) == 2 and before and after and before != after:
+        return _("Seats went from %(old)d to %(new)d") % {"old": before, "new": after}
+    if len(pair) == 2 and _price(old) != _price(new):
+        return _("The price changed")
+    return _("Something changed")
+
+
+def _price(line: StripeObject) -> Any:
+    return ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+
+
 def _is_proration(line: StripeObject) -> bool:
+    return bool(_details(line).get("proration"))
+
+
+def _details(line: StripeObject) -> dict[str, Any]:
     parent = line.get("parent") or {}
-    details = parent.get(parent.get("type") or "") or {}
-    return bool(details.get("proration"))
+    return parent.get(parent.get("type") or "") or {}
 
 
 def _period(line: StripeObject) -> dict[str, str]:

@@ -41,8 +41,8 @@ def test_prorations_are_told_as_time_that_was_not_used_and_time_that_is_left(san
     )
     invoice = newest_invoice(world)
     text = said(explain(invoice))
-    assert "time that was paid for and not used is credited" in text
-    assert "the rest of the period is charged as it is now" in text
+    assert "Seats went from 8 to 12, so time that was paid for and not used is credited" in text
+    assert "Seats went from 8 to 12, so the rest of the period is charged as it is now" in text
     assert text.endswith(f"Amount due {invoice['amount_due']}")
 
 
