@@ -53,7 +53,17 @@ FIELDS: dict[str, Promise] = {
     "total": gettext_lazy("total"),
 }
 MONEY = frozenset(
-    {"amount", "amount_paid", "amount_refunded", "amount_remaining", "balance", "total", "unit_amount", "mrr"}
+    {
+        "amount",
+        "amount_overdue",
+        "amount_paid",
+        "amount_refunded",
+        "amount_remaining",
+        "balance",
+        "mrr",
+        "total",
+        "unit_amount",
+    }
 )
 
 
@@ -114,7 +124,7 @@ def _value(difference: Difference, value: Any) -> str:
     if difference.field in {"deleted", "disputed"} and value is None:
         return _("no")
     if value is None or value == "":
-        return _("nothing")
+        return _("none")
     if difference.field in MONEY and difference.currency:
         return format_money(value, difference.currency)
     # The ledger keeps a moment as text.

@@ -42,7 +42,7 @@ _SENTENCES: dict[str, str | Promise] = {
     "customer_of_two": gettext_lazy(
         "The metadata of %(object)s name “%(theirs)s”; it is connected to “%(ours)s”."
     ),
-    "seats_below_members": gettext_lazy("%(ours)s members are active, and %(theirs)s seats are paid for."),
+    "seats_below_members": gettext_lazy("Active members: %(ours)s. Seats paid for: %(theirs)s."),
     "paid_but_suspended": gettext_lazy("Nothing is overdue, and members are kept out for non-payment."),
     "unpaid_but_active": gettext_lazy("Something is overdue since %(theirs)s, and members come in."),
     "suspended_but_billed": gettext_lazy("%(object)s is billed, though the suspension was to stop that."),
@@ -60,7 +60,10 @@ _SENTENCES: dict[str, str | Promise] = {
 def sentence(row: Discrepancy) -> str:
     """What differs, in a sentence."""
     if row.type in COLUMNS:
-        changes = "; ".join(f"{name_of(each)} {change_of(each)}" for each in _of_columns(row))
+        differences = _of_columns(row)
+        # Of a price its id says least; the page of the difference has it.
+        telling = [each for each in differences if each.field != "price_id"] or differences
+        changes = "; ".join(f"{name_of(each)} {change_of(each)}" for each in telling)
         return _("%(changes)s at Stripe.") % {"changes": changes}
     return str(_SENTENCES[row.type]) % {
         "object": row.stripe_object_id or row.stripe_customer_id,
@@ -94,7 +97,7 @@ def sides(row: Discrepancy) -> list[Sides]:
 
 
 def _plain(value: Any) -> str:
-    return str(value).replace("_", " ") if value is not None else _("nothing")
+    return str(value).replace("_", " ") if value is not None else _("none")
 
 
 def at_stake(row: Discrepancy) -> str:

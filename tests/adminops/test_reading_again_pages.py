@@ -78,7 +78,7 @@ def test_resync_shows_at_once_what_differs_and_corrects_it(
         "MRR $1.00 → $232.00",
         "Subscription past due → active",
         "Cancels at period end yes → no",
-        "Card nothing → visa",
+        "Card none → visa",
         "What Stripe says replaces what we hold: 5 differences.",
         "Nothing is changed at Stripe.",
     ):

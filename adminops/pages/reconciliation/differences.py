@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,11 +154,15 @@ def _group(key: int | None, count: int, rows: Sequence[Discrepancy]) -> Group:
 
 
 def money_of(rows: Iterable[Discrepancy]) -> str:
-    """What is at stake in all of these, in each currency."""
-    sums: dict[str, int] = {}
+    """What is at stake in all of these, in each currency; what several of them are about counts once."""
+    about: dict[tuple[Any, ...], int] = {}
     for row in rows:
         if row.amount and row.currency:
-            sums[row.currency] = sums.get(row.currency, 0) + row.amount
+            key = (row.currency, row.organization_id, row.stripe_customer_id, row.stripe_object_id)
+            about[key] = max(about.get(key, 0), row.amount)
+    sums: Counter[str] = Counter()
+    for (currency, *_whose), amount in about.items():
+        sums[currency] += amount
     return in_money(sorted(sums.items()))
 
 

@@ -204,3 +204,16 @@ def test_whatever_is_mended_without_asking_can_be() -> None:
             assert check.mending in (Mending.READ, Mending.RECORD, Mending.DONE)
         if check.policy is Policy.REPORT:
             assert check.mending is None
+
+
+def test_an_amount_that_differs_is_told_as_money_and_a_price_by_more_than_its_id(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    Organization.objects.filter(pk=organization.pk).update(
+        billing_issue_since=timezone.now(), amount_overdue=20300, price_id="price_other", unit_amount=900
+    )
+    reconcile(dry_run=True)
+    said = {row.type: sentence(row) for row in Discrepancy.objects.open()}
+    assert "$203.00 → $0.00" in said["billing_issue"]
+    assert "$9.00 → $29.00" in said["price"]
+    assert "price_" not in said["price"]

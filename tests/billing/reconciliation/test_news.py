@@ -45,7 +45,7 @@ def test_a_summary_is_sent_once_when_something_differs(sandbox: Sandbox, readers
     assert sent.to == readers
     assert sent.subject == "Reconciliation: 1 difference to settle"
     assert f"- {organization.name}: More members than seats." in sent.body
-    assert "9 members are active, and 8 seats are paid for. $29.00" in sent.body
+    assert "Active members: 9. Seats paid for: 8. $29.00" in sent.body
     assert "At stake: $29.00." in sent.body
     run.refresh_from_db()
     assert run.log[-1]["line"] == "A summary was sent to 2 addresses."

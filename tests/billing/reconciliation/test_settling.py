@@ -31,7 +31,7 @@ def test_what_was_accepted_is_told_again_only_when_it_is_otherwise(sandbox: Sand
     ann = StaffFactory(permissions=["billing.settle_discrepancy"])
     reconcile()
     [row] = Discrepancy.objects.open()
-    assert telling.open_of(organization)[0].sentence == "9 members are active, and 8 seats are paid for."
+    assert telling.open_of(organization)[0].sentence == "Active members: 9. Seats paid for: 8."
     settled = settling.accept([row], actor=ann, note="agreed with them for this month")
     assert str(settled) == "1 difference was settled."
     row.refresh_from_db()
