@@ -96,6 +96,6 @@ def too_many(run: ReconciliationRun, missed_by: Collection[str]) -> str | None:
     if number <= allowed:
         return None
     return _(
-        "%(n)d organizations would be changed, and %(allowed)d are allowed without asking. Nothing was changed. Look"
-        " at the differences; if they are right, let it go on."
+        "%(n)d organizations would be changed, and no more than %(allowed)d may be without asking. Nothing was"
+        " changed. Look at the differences; if they are right, let it go on."
     ) % {"n": number, "allowed": allowed}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from billing.reconciliation import recording
 from billing.reconciliation.breaker import to_mend
 from billing.reconciliation.checks import CHECKS, COLUMNS, Mending
 from billing.reconciliation.comparing import compare_chunk
+from billing.reconciliation.facts import Finding
 from billing.reconciliation.gathering import busy_among
 from billing.stripe_api import path_of
 from billing.sync import EVERYTHING, is_behind, request_sync, sync_customer
@@ -102,6 +104,49 @@ def _read_again(run: ReconciliationRun, organization: Organization, rows: Sequen
     compare_chunk(run, [organization.pk])
     _tell(run, organization, rows, before, problem)
     return len(named)
+
+
+def read_missed(run: ReconciliationRun, organization: Organization) -> Counter[str]:
+    """Read what events were about that had never been received, and tell what that corrected; how many of each type.
+
+    Raises StripeError.
+    """
+    customer_id = organization.stripe_customer_id or ""
+    before = columns_of(organization)
+    known = set(
+        Discrepancy.objects.unsettled().filter(organization=organization).values_list("type", flat=True)
+    )
+    sync_customer(customer_id)
+    organization.refresh_from_db()
+    after = columns_of(organization)
+    if before == after:
+        return Counter()
+    corrected: Counter[str] = Counter()
+    with transaction.atomic():
+        changed = {name: value for name, value in before.items() if after[name] != value}
+        event = record_system_event(
+            EVENT_TYPE,
+            organization,
+            _("Corrected after events of Stripe's were taken in that had never been received."),
+            before=changed,
+            after={name: after[name] for name in changed},
+            currency=organization.currency or None,
+        )
+        for type_, names in COLUMNS.items():
+            ours = {name: before[name] for name in names if name in changed}
+            if not ours or type_ in known:
+                continue
+            finding = Finding(
+                type_,
+                organization.stripe_subscription_id or customer_id,
+                ours,
+                {name: after[name] for name in ours},
+                after["amount_overdue"] if type_ == "billing_issue" else after["mrr"],
+                organization.currency,
+            )
+            recording.record_mended(run, organization, finding, event)
+            corrected[type_] += 1
+    return corrected
 
 
 def read_now(customer_id: str) -> str:

@@ -131,7 +131,10 @@ def record_mended(
     finding: Finding,
     event: SubscriptionEvent | None = None,
 ) -> None:
-    """Write down a difference that its very discovery has mended. Once for each thing it is about."""
+    """Write down a difference that its very discovery has mended. Once for each thing it is about.
+
+    A dry run mends nothing: that its reading has made the mirror right only means that this is gone.
+    """
     columns = _columns(organization, organization.stripe_customer_id or "", finding)
     if Discrepancy.objects.filter(first_run=run, **columns).exists():
         return
@@ -140,7 +143,7 @@ def record_mended(
         last_run=run,
         closed_in=run,
         closed_at=timezone.now(),
-        closed_how=How.FIXED,
+        closed_how=How.GONE if run.dry_run else How.FIXED,
         event=event,
         **columns,
     )

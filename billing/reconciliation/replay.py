@@ -150,7 +150,5 @@ def _record(run: ReconciliationRun, missed: Sequence[tuple[StripeEvent, Organiza
     ids = [each.stripe_event_id for each, _organization in missed]
     rows = {row.stripe_event_id: row for row in SubscriptionEvent.objects.filter(stripe_event_id__in=ids)}
     for each, organization in missed:
-        finding = Finding(
-            "event_missing", each.stripe_event_id, None, each.type, each.amount, each.currency or ""
-        )
+        finding = Finding("event_missing", each.stripe_event_id, None, each.type)
         recording.record_mended(run, organization, finding, rows.get(each.stripe_event_id))

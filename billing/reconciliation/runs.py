@@ -11,7 +11,6 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -28,14 +27,12 @@ from billing import budget, stripe_api
 from billing.errors import LeaseLost, OperationRefused, StripeError, StripeMisconfigured, StripeRefused
 from billing.ledger import record_staff_act
 from billing.mirror import listing as mirrored
-from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
+from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import bookkeeping, breaker, listing, mending
 from billing.reconciliation.checks import CHECKS
-from billing.reconciliation.comparing import Compared, compare_all, compare_some, left_alone, look_again
+from billing.reconciliation.comparing import Compared, look_again
 from billing.reconciliation.listing import RunFailed
-from billing.reconciliation.recording import Recorded
-from billing.reconciliation.replay import replay
-from billing.sync import is_behind, sync_customer
+from billing.reconciliation.looking import LOOKS, catch_up
 from organizations.models import Organization
 
 log = logging.getLogger(__name__)
@@ -237,7 +234,8 @@ def _carry_through(run: Run) -> None:
     if run.agreed_at is None or run.phase != Phase.MENDING:
         pages = run.slices.aggregate(pages=Sum("pages"), read=Sum("objects_read"), changed=Sum("changed"))
         run.calls, run.objects_read = pages["pages"] or 0, pages["read"] or 0
-        compared, missed_by = _COMPARISONS[Kind(run.kind)](run, go_on)
+        run.counts = {}
+        compared, missed_by = LOOKS[Kind(run.kind)](run, go_on)
         look_again(run, compared, go_on)
         _take_over(run, compared)
         bookkeeping.enter(run, Phase.MENDING)
@@ -247,7 +245,7 @@ def _carry_through(run: Run) -> None:
             return
     elif breaker.holds_events_back(run):
         # It had left them alone until somebody agreed.
-        _catch_up(run, go_on)
+        catch_up(run, go_on)
     try:
         run.calls += mending.mend_all(run, go_on)
     finally:
@@ -255,99 +253,11 @@ def _carry_through(run: Run) -> None:
     bookkeeping.end(run, State.DONE, _summary(run))
 
 
-def _full(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
-    run.calls += listing.look_for_unseen(run, go_on)
-    go_on()
-    _customers, missed_by = _catch_up(run, go_on)
-    bookkeeping.enter(run, Phase.COMPARING)
-    return compare_all(run, go_on), missed_by
-
-
-def _incremental(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
-    customers, missed_by = _catch_up(run, go_on)
-    bookkeeping.enter(run, Phase.COMPARING)
-    keys = (
-        set(Organization.objects.filter(stripe_customer_id__in=customers).values_list("pk", flat=True))
-        | set(
-            Discrepancy.objects.unsettled()
-            .filter(organization__isnull=False)
-            .values_list("organization_id", flat=True)
-        )
-        | left_alone()
-    )
-    return compare_some(run, [key for key in keys if key]), missed_by
-
-
-def _one(run: Run, go_on: Any) -> tuple[Compared, set[str]]:
-    organization = run.organization
-    if organization is None:
-        return _chosen(run), set()
-    if organization.stripe_customer_id:
-        run.calls += listing.read_customer(run, organization.stripe_customer_id)
-    go_on()
-    bookkeeping.enter(run, Phase.COMPARING)
-    return compare_some(run, [organization.pk]), set()
-
-
-def _chosen(run: Run) -> Compared:
-    """What a person chose to have mended, as if it had just been compared."""
-    rows = Discrepancy.objects.open().filter(last_run=run, organization__isnull=False)
-    chosen = list(rows.values_list("type", "organization_id"))
-    counts = Counter(type_ for type_, _organization in chosen)
-    return Compared(Recorded(counts=counts, differing={key for _type, key in chosen if key}))
-
-
-_COMPARISONS = {Kind.FULL: _full, Kind.INCREMENTAL: _incremental, Kind.ONE: _one}
-
-
-def _catch_up(run: Run, go_on: Any) -> tuple[set[str], set[str]]:
-    """Take in the events that never came, and read what they are about; not where that would change too many.
-
-    Returns the customers whom all events were about, and those of whom one had never come.
-    """
-    replayed = replay(run, go_on, breaker.allowance(run))
-    run.calls += replayed.calls
-    run.objects_read += replayed.events
-    run.watermark = replayed.watermark
-    if replayed.held_back:
-        left = ngettext(
-            "%(n)d event was never received, and is not taken in yet.",
-            "%(n)d events were never received, and are not taken in yet.",
-            replayed.held_back,
-        )
-        bookkeeping.note(run, left % {"n": replayed.held_back})
-        # The lists told it already; what only the events tell of is read into the mirror, and nothing of ours follows.
-        for key in sorted(replayed.missed_by) if run.kind == Kind.INCREMENTAL else ():
-            go_on()
-            run.calls += listing.read_customer(run, key)
-        return replayed.customers, replayed.missed_by
-    if replayed.missing:
-        told = ngettext(
-            "%(n)d event had never been received; it was taken in.",
-            "%(n)d events had never been received; they were taken in.",
-            replayed.missing,
-        )
-        bookkeeping.note(run, told % {"n": replayed.missing})
-    # A payment that nobody here had read tells whose it is once it is read; the ledger is told then.
-    _read_what_is_behind(replayed.unowned, go_on)
-    named = Q(stripe_charge_id__in=replayed.unowned) | Q(stripe_invoice_id__in=replayed.unowned)
-    owners = SubscriptionEvent.objects.filter(named, stripe_customer_id__isnull=False).order_by()
-    customers = replayed.customers | {str(id_) for id_ in owners.values_list("stripe_customer_id", flat=True)}
-    _read_what_is_behind(customers, go_on)
-    return customers, replayed.missed_by
-
-
-def _read_what_is_behind(keys: set[str], go_on: Any) -> None:
-    for key in sorted(keys):
-        if is_behind(key):
-            go_on()
-            sync_customer(key)
-
-
 def _take_over(run: Run, compared: Compared) -> None:
     run.organizations, run.left_alone = compared.organizations, len(compared.busy)
     run.errors, run.differing = len(compared.broken), len(compared.recorded.differing)
-    run.counts = dict(compared.recorded.counts)
+    # What was corrected on the way, because its events had been lost, is counted already.
+    run.counts = dict(Counter(run.counts) + compared.recorded.counts)
     for key, why in list(compared.broken.items())[:20]:
         bookkeeping.note(
             run, _("Organization %(key)d could not be compared: %(why)s") % {"key": key, "why": why}

@@ -37,7 +37,7 @@ _SENTENCES: dict[str, str | Promise] = {
     "subscription_of_nobody": gettext_lazy(
         "%(object)s is %(theirs)s at Stripe, for a customer nobody here is."
     ),
-    "several_subscriptions": gettext_lazy("Stripe bills %(theirs)s live subscriptions; we show one."),
+    "several_subscriptions": gettext_lazy("Stripe bills %(theirs)s live subscriptions; we show the newest."),
     "customer_gone": gettext_lazy("Stripe has no customer %(object)s any more."),
     "customer_of_two": gettext_lazy(
         "The metadata of %(object)s name “%(theirs)s”; it is connected to “%(ours)s”."

@@ -234,7 +234,10 @@ def test_the_timetable_is_told_in_words(cron: str, words: str) -> None:
 
 def test_history_is_a_chart_and_the_same_as_a_table(administrator: Client) -> None:
     run = ReconciliationRunFactory(counts={"seats": 3}, fixed=2, organizations=60)
-    DiscrepancyFactory.create_batch(2, closed_in=run, closed_how="fixed", closed_at=timezone.now())
+    ended = {"closed_in": run, "closed_at": timezone.now()}
+    DiscrepancyFactory.create_batch(2, last_run=run, closed_how="fixed", **ended)
+    # What it did not see any more was not among what it counted.
+    DiscrepancyFactory.create_batch(4, closed_how="gone", **ended)
     ReconciliationRunFactory(state="stopped")
     response = administrator.get(HERE)
     history = response.context["reconciliation"].history

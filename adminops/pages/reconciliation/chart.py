@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count
+from django.db.models import Count, F
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -108,11 +108,14 @@ def history() -> History:
 
 
 def left_open(rows: Sequence[ReconciliationRun]) -> dict[int, int]:
-    """How many differences each run saw and did not mend: what it counted, without what it mended of that."""
+    """How many differences each run saw and did not mend: what it counted, without what it closed of that.
+
+    What it closed because it did not see it any more was not counted.
+    """
     # What its reading alone has mended was never among what was counted.
     counted = [each.type for each in CHECKS.values() if each.mending is not Mending.DONE]
     mended = dict(
-        Discrepancy.objects.filter(closed_in__in=rows, type__in=counted)
+        Discrepancy.objects.filter(closed_in__in=rows, last_run=F("closed_in"), type__in=counted)
         .order_by()
         .values_list("closed_in")
         .annotate(n=Count("pk"))

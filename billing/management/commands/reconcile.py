@@ -26,7 +26,7 @@ class Command(StatusCommand):
 
     help = (
         "Compare Stripe with the back office. Exit status 0 when everything was compared and nothing differs, 1 when"
-        " something does, 2 when it did not come to its end."
+        " something does or somebody must agree, 2 when it did not come to its end."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

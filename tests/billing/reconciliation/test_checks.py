@@ -169,7 +169,8 @@ def test_every_drift_is_found_and_none_is_invented(sandbox: Sandbox) -> None:
     assert run.errors == 0, run.log
     mended_by_reading = {("invoice_paid", slugs["invoice_paid"])}
     assert found() == expected - mended_by_reading
-    assert Discrepancy.objects.get(type="invoice_paid").closed_how == "fixed"
+    assert Discrepancy.objects.get(type="invoice_paid").closed_how == "gone"
+    assert run.fixed == 0
     assert not Discrepancy.objects.filter(organization__in=clean).exists()
     nobodys = Discrepancy.objects.filter(organization=None)
     assert nobodys.count() == 1 + len(ELSEWHERE)

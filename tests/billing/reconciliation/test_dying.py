@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 KILLED = """
 import django; django.setup()
 import os, signal
-from billing.reconciliation import listing, mending, runs
+from billing.reconciliation import listing, looking, mending, runs
 owner, name, times = {owner}, {name!r}, {times}
 whole, seen = getattr(owner, name), []
 
@@ -67,7 +67,7 @@ def kill_at(run: ReconciliationRun, owner: str, name: str, times: int) -> None:
     [
         ("listing", "write_page", 3),
         ("listing", "_advance", 3),
-        ("runs", "compare_all", 1),
+        ("looking", "compare_all", 1),
         ("mending", "read_now", 2),
         ("mending", "_tell", 2),
     ],

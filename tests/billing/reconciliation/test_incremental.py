@@ -9,6 +9,7 @@ import pytest
 from djstripe.models import Charge, Refund
 from pytest_django import Settings
 
+from adminops.pages.reconciliation.chart import left_open
 from billing.importing import import_organizations
 from billing.models import Discrepancy, SubscriptionEvent
 from billing.reconciliation import replay, runs
@@ -46,6 +47,12 @@ def test_a_lost_webhook_is_taken_in_told_and_what_it_told_of_is_read(sandbox: Sa
     assert "customer.subscription.updated" in {row.theirs for row in rows}
     assert all(row.event is not None and row.event.recovered for row in rows)
     assert found() == set()
+    # What that has corrected is told like any other difference, and in the ledger.
+    seats = Discrepancy.objects.get(type="seats")
+    assert (seats.closed_how, seats.ours, seats.theirs) == ("fixed", {"seats": 8}, {"seats": 11})
+    assert seats.event is not None
+    assert (seats.event.type, seats.event.before["seats"]) == ("reconciliation.corrected", 8)
+    assert left_open([run]) == {run.pk: 0}
     calls = [call["path"] for call in sandbox.control("GET", "log")["calls"]]
     changed = {row.event.stripe_object_id for row in rows}
     assert len(calls) <= 1 + len(changed)
@@ -82,7 +89,9 @@ def test_lost_events_of_too_many_wait_for_a_person_too(sandbox: Sandbox, kind: s
     kept = SubscriptionEvent.objects.count()
     run = reconcile(kind, max_changes=2)
     assert (run.state, run.fixed, run.watermark) == ("tripped", 0, None)
-    assert run.message.startswith("3 organizations would be changed, and 2 are allowed without asking.")
+    assert run.message.startswith(
+        "3 organizations would be changed, and no more than 2 may be without asking."
+    )
     assert set(Organization.objects.values_list("seats", flat=True)) == {8}
     assert SubscriptionEvent.objects.count() == kept
     runs.agree(run, workers=0)

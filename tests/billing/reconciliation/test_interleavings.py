@@ -25,7 +25,7 @@ from billing import mirror
 from billing.errors import BillingError, OperationRefused
 from billing.models import Discrepancy, ReconciliationRun, ReconciliationSlice, SubscriptionEvent
 from billing.operations import OPERATIONS
-from billing.reconciliation import bookkeeping, listing, mending, replay, runs
+from billing.reconciliation import bookkeeping, listing, looking, mending, replay, runs
 from billing.reconciliation.checks import CHECKS, Policy
 from tests.billing.reconciliation.running import reconcile
 from tests.conftest import Sandbox
@@ -181,7 +181,7 @@ def mortal_runs(story: Interleaving, monkeypatch: pytest.MonkeyPatch) -> Iterato
             (listing, ("write_page", "_advance", "look_for_unseen")),
             (bookkeeping, ("renew", "enter")),
             (replay, ("_record",)),
-            (runs, ("compare_all", "compare_some")),
+            (looking, ("compare_all", "compare_some")),
             (mending, ("mend_all",)),
         ):
             for name in names:

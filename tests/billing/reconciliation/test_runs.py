@@ -92,7 +92,9 @@ def test_a_run_that_would_change_too_many_asks_and_goes_on_when_agreed_to(sandbo
     Organization.objects.update(seats=3)
     run = reconcile(max_changes=2)
     assert run.state == "tripped"
-    assert run.message.startswith("3 organizations would be changed, and 2 are allowed without asking.")
+    assert run.message.startswith(
+        "3 organizations would be changed, and no more than 2 may be without asking."
+    )
     assert len(found()) == 3
     assert set(Organization.objects.values_list("seats", flat=True)) == {3}
     runs.agree(run, workers=0)
