@@ -33,6 +33,7 @@ class Bar:
                 transient=True,
             )
             self.task = self.progress.add_task("", total=None)
+        self.words = ""
 
     def __enter__(self) -> Self:
         if self.progress:
@@ -45,8 +46,12 @@ class Bar:
 
     def at(self, words: str, done: int, total: int | None) -> None:
         """It is at `done` of `total`."""
+        if self.progress and words != self.words:
+            # A part whose end is not known has a bar of its own: none can be told to forget its total.
+            self.progress.remove_task(self.task)
+            self.task, self.words = self.progress.add_task(words, total=total), words
         if self.progress:
-            self.progress.update(self.task, description=words, completed=done, total=total)
+            self.progress.update(self.task, completed=done, total=total)
         elif not self.quiet and time.monotonic() - self.told >= LINE_SECONDS:
             self.told = time.monotonic()
             self.stdout.write(f"{words}: {done}" + (f" / {total}" if total else ""))

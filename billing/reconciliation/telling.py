@@ -59,6 +59,10 @@ _SENTENCES: dict[str, str | Promise] = {
 
 def sentence(row: Discrepancy) -> str:
     """What differs, in a sentence."""
+    if row.type == "subscription_of_nobody" and row.ours:
+        said = _("%(object)s is %(theirs)s at Stripe, for “%(customer)s”, whom nobody here is.")
+        told = {"object": row.stripe_object_id, "theirs": _plain(row.theirs), "customer": row.ours}
+        return said % told
     if row.type in COLUMNS:
         differences = _of_columns(row)
         # Of a price its id says least; the page of the difference has it.
@@ -91,6 +95,8 @@ class Sides:
 
 def sides(row: Discrepancy) -> list[Sides]:
     """Both sides of a difference, one below the other."""
+    if row.type == "subscription_of_nobody":
+        return [Sides(str(CHECKS[row.type].label), _("none"), _plain(row.theirs))]
     if row.type in COLUMNS:
         return [Sides(name_of(each), *values_of(each)) for each in _of_columns(row)]
     return [Sides(str(CHECKS[row.type].label), _plain(row.ours), _plain(row.theirs))]

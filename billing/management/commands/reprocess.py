@@ -64,7 +64,8 @@ class Command(StatusCommand):
             self.stdout.write(json.dumps({"outcomes": outcomes, "events": told}, indent=2))
         else:
             summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-            self.stdout.write(summary or _("There is no such event."))
+            none = _("No event has failed.") if options["failed"] else _("There is no such event.")
+            self.stdout.write(summary or none)
         if outcomes["left out"]:
             sys.exit(FAILED)
 

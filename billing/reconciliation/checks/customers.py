@@ -52,10 +52,12 @@ def subscription_missing(facts: Facts) -> Iterator[Finding]:
     policy=Policy.REPORT,
 )
 def subscription_of_nobody(facts: Facts) -> Iterator[Finding]:
-    """Live subscriptions of a customer without an organization."""
+    """Live subscriptions of a customer without an organization; as ours stands what the customer is called."""
     if facts.organization is None:
+        customer = facts.customer or {}
+        called = customer.get("name") or customer.get("email")
         for each in live(facts):
-            yield of_subscription("subscription_of_nobody", each, None, each["status"])
+            yield of_subscription("subscription_of_nobody", each, called, each["status"])
 
 
 @check(

@@ -176,6 +176,7 @@ def test_every_drift_is_found_and_none_is_invented(sandbox: Sandbox) -> None:
     assert nobodys.count() == 1 + len(ELSEWHERE)
     for row in Discrepancy.objects.all():
         assert sentence(row)
+    assert all("“Northwind Labs”, whom nobody here is." in sentence(row) for row in nobodys)
     assert overview().differing == len(DRIFTS) - 1
 
     # The same again, and then what may be mended is.
