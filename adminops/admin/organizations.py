@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
+from django.contrib.auth.models import User
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -15,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
@@ -37,10 +39,12 @@ from adminops.pages.customer import CustomerPage
 from adminops.pages.customer.invoice_page import invoice_urls
 from adminops.pages.customer.member_access import member_access_urls
 from adminops.pages.customer.note_pages import note_urls
+from adminops.pages.frame import home_of
 from adminops.pages.ledger.timeline import Timeline
 from adminops.pages.lists import customer_rows
 from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
+from billing.customer_details import change_details
 from billing.finding import Found, find, may_name_one
 from billing.money import format_money
 from billing.one_look import one_look, read_once
@@ -273,6 +277,17 @@ class OrganizationAdmin(BackOfficeAdmin):
             )
             # What the template asks for belongs to the same look.
             return response.render() if isinstance(response, TemplateResponse) else response
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        event = change_details(obj, cast("User", request.user))
+        if event is None:
+            messages.info(request, gettext("Nothing was different, so nothing was saved."))
+        else:
+            messages.success(request, gettext("The details are saved. %(what)s") % {"what": event.message})
+
+    def response_change(self, request: HttpRequest, obj: Organization) -> HttpResponse:
+        """Back to the page; what was saved is said already."""
+        return redirect(home_of(request, obj))
 
 
 def _page_of(organization: Organization, request: HttpRequest) -> CustomerPage:

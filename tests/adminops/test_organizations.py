@@ -14,6 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import mirror
+from billing.customer_details import DETAILS_CHANGED, change_details
+from billing.models import SubscriptionEvent
 from organizations.models import Hold, Membership, Organization
 from tests.adminops.pages import Page
 from tests.factories import (
@@ -475,3 +477,48 @@ def test_members_are_listed_and_found_and_not_edited(administrator: Client) -> N
     assert "other@example.com" not in Page(administrator.get(only)).text
     address = reverse("admin:organizations_membership_change", args=[membership.pk])
     assert administrator.post(address, {"role": "owner"}).status_code == 403
+
+
+def test_changed_details_are_told_by_the_ledger_and_in_words_everywhere(
+    administrator: Client,
+) -> None:
+    organization = OrganizationFactory(name="Northwind Labs", billing_email="")
+    ann = Client()
+    permissions = ["organizations.view_organization", "organizations.change_organization"]
+    ann.force_login(StaffFactory(first_name="Ann", last_name="Archer", permissions=permissions))
+    saved = ann.post(
+        change_page(organization),
+        {"name": "Northwind", "billing_email": "pay@northwind.example"},
+        follow=True,
+    )
+    said = "the name Northwind Labs → Northwind and the billing e-mail none → pay@northwind.example"
+    assert f"The details are saved. Changed {said}." in Page(saved).text
+    assert "changed successfully" not in Page(saved).text
+
+    event = SubscriptionEvent.objects.get(type=DETAILS_CHANGED)
+    assert (event.source, event.state, event.organization) == ("staff", "done", organization)
+    assert event.before == {"name": "Northwind Labs", "billing_email": ""}
+    assert event.after == {"name": "Northwind", "billing_email": "pay@northwind.example"}
+    assert f"Ann Archer changed {said}" in Page(administrator.get(change_page(organization))).text
+    events = Page(administrator.get("/admin/billing/subscriptionevent/")).text
+    assert "Name or billing e-mail changed" in events
+    assert f"Changed {said}." in events
+    assert f"Changed {said}." in Page(administrator.get("/admin/")).text
+
+
+def test_details_saved_as_they_are_leave_no_line(support: Client) -> None:
+    organization = OrganizationFactory()
+    as_it_is = {"name": organization.name, "billing_email": organization.billing_email}
+    saved = support.post(change_page(organization), as_it_is, follow=True)
+    assert "Nothing was different, so nothing was saved." in Page(saved).text
+    assert not SubscriptionEvent.objects.exists()
+
+
+def test_what_changed_meanwhile_is_not_undone_by_saving_details(support: Client) -> None:
+    organization = OrganizationFactory(seats=8)
+    looked_at = Organization.objects.get(pk=organization.pk)
+    Organization.objects.filter(pk=organization.pk).update(seats=12)
+    looked_at.name = "Northwind"
+    change_details(looked_at, StaffFactory())
+    organization.refresh_from_db()
+    assert (organization.name, organization.seats) == ("Northwind", 12)

@@ -9,6 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.customer_details import DETAILS_CHANGED
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
 from billing.money import format_money
@@ -19,6 +20,7 @@ TYPES: dict[str, str | Promise] = {
     **{course.type: course.label for course in COURSES.values()},
     "list.exported": gettext_lazy("List taken away as a file"),
     "permission.denied": gettext_lazy("Tried without being allowed to"),
+    DETAILS_CHANGED: gettext_lazy("Name or billing e-mail changed"),
     "organization.imported": gettext_lazy("Taken in from Stripe"),
     "reconciliation.corrected": gettext_lazy("Corrected after comparing with Stripe"),
     "reconciliation.refund_found": gettext_lazy("Refund made elsewhere found"),

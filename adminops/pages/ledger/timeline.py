@@ -25,7 +25,8 @@ from adminops.pages.ledger import event_words
 from adminops.pages.ledger.answers import answer_in_words
 from adminops.pages.ledger.families import FAMILIES, of_family
 from adminops.pages.ledger.folding import Fold, fold, happened, paying
-from billing import mirror
+from billing import customer_details, mirror
+from billing.customer_details import DETAILS_CHANGED
 from billing.denials import TYPE as DENIED
 from billing.models import OperationStep, SubscriptionEvent
 from billing.operations import OPERATIONS
@@ -53,6 +54,12 @@ _CALLS = (
     .order_by("position")
     .values(told=JSONObject(method="method", path="path", answered_at="answered_at", error="error"))
 )
+
+# What staff do and is told as following their name: operations, and what asks nothing of Stripe.
+_RETOLD: dict[str, Callable[[SubscriptionEvent], Told]] = {
+    **{name: operation.retell for name, operation in OPERATIONS.items()},
+    DETAILS_CHANGED: customer_details.retell,
+}
 
 _QUIET = frozenset({SubscriptionEvent.State.DONE, SubscriptionEvent.State.IGNORED})
 
@@ -192,7 +199,7 @@ class Timeline:
         return list(
             events.annotate(calls=ArraySubquery(_CALLS))
             .select_related("actor")
-            .defer("traceback", "error", "before")
+            .defer("traceback", "error")
             .order_by("-id")[:_ROWS_READ]
         )
 
@@ -301,13 +308,13 @@ def _step(event: SubscriptionEvent, call: dict[str, Any]) -> OperationStep:
 
 def retold(event: SubscriptionEvent) -> Told | None:
     """What a colleague did, or asked for in vain; None for what is no such act, or says nothing but its message."""
-    operation = OPERATIONS.get(event.type)
-    if event.source != Source.STAFF or operation is None:
+    retell = _RETOLD.get(event.type)
+    if event.source != Source.STAFF or retell is None:
         return None
     if event.state != SubscriptionEvent.State.DONE:
         return Told(event_words.attempted(event))
     try:
-        return operation.retell(event)
+        return retell(event)
     except (KeyError, TypeError, ValueError):
         # Written by an earlier version: what it said then is what there is.
         return None
