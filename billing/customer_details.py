@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.text import capfirst, get_text_list
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from billing.ledger import record_staff_act
 from billing.models import SubscriptionEvent
@@ -14,7 +15,8 @@ from organizations.models import Organization
 
 DETAILS_CHANGED = "organization.details_changed"
 
-DETAILS = ("name", "billing_email")
+# In the order in which they are told: a document in the database has one of its own.
+DETAILS = {"name": gettext_lazy("name"), "billing_email": gettext_lazy("billing e-mail")}
 
 
 def change_details(organization: Organization, actor: User) -> SubscriptionEvent | None:
@@ -41,8 +43,19 @@ def change_details(organization: Organization, actor: User) -> SubscriptionEvent
         )
 
 
+def erase_details(organization: Organization) -> int:
+    """Take what its details were off the lines that tell of them; the caller has the database permit it.
+
+    Returns how many lines there were. That they were changed, when and by whom stays.
+    """
+    lines = SubscriptionEvent.objects.filter(organization=organization, type=DETAILS_CHANGED)
+    return lines.update(before={}, after={}, message=_("Changed details that were erased since."))
+
+
 def retell(event: SubscriptionEvent) -> Told:
-    """What was changed into what."""
+    """What was changed into what, unless it was erased since."""
+    if not event.after:
+        return Told(_("changed details that were erased since"))
     return Told(_in_words(event.before or {}, event.after or {}))
 
 
@@ -50,12 +63,11 @@ def _in_words(before: dict[str, str], after: dict[str, str]) -> str:
     changes = [
         _("the %(detail)s %(before)s → %(after)s")
         % {
-            "detail": Organization._meta.get_field(name).verbose_name,
+            "detail": label,
             "before": before[name] or _("none"),
             "after": after[name] or _("none"),
         }
-        # Not in the order of the document: the database has one of its own.
-        for name in DETAILS
+        for name, label in DETAILS.items()
         if name in after
     ]
     return _("changed %(changes)s") % {"changes": get_text_list(changes, _("and"))}

@@ -1,8 +1,8 @@
 """What is not kept for ever: the bodies of Stripe's events after a time, and what is personal of one customer.
 
 The database refuses both to everybody else: only under the setting `billing.retention` do its triggers let a payload
-go, or a label be taken off a line of the ledger (migrations 0002 and 0015). Each deletion is told by the ledger itself,
-in the same transaction.
+go, or a label or former details be taken off a line of the ledger (migrations 0002, 0015 and 0019). Each deletion is
+told by the ledger itself, in the same transaction.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing import mirror
+from billing.customer_details import erase_details
 from billing.errors import OperationRefused
 from billing.ledger import record_system_event
 from billing.models import BulkRow, EventPayload, SubscriptionEvent
@@ -131,8 +132,9 @@ def _delete_payloads(ids: Sequence[int]) -> int:
 
 
 def _relabel(organization: Organization, name: str) -> int:
-    """Take the old name off the lines of the ledger."""
+    """Take the old name off the lines of the ledger, and what its details were before."""
     _permit()
+    erase_details(organization)
     lines = SubscriptionEvent.objects.filter(organization=organization).exclude(organization_label=None)
     number = lines.update(organization_label=name)
     _forbid()

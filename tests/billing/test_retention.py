@@ -14,12 +14,13 @@ from django.utils import timezone
 from djstripe.models import Charge, Customer, Dispute, Invoice, PaymentMethod
 
 from billing import mirror, retention
+from billing.customer_details import change_details, erase_details, retell
 from billing.inbox import request_sync
 from billing.models import EventPayload, SubscriptionEvent
 from billing.sync import sync_customer
 from organizations.models import Organization
 from tests.conftest import Sandbox
-from tests.factories import OrganizationFactory, SubscriptionEventFactory
+from tests.factories import OrganizationFactory, StaffFactory, SubscriptionEventFactory
 from tests.operating import grow_older
 from tests.stripe_world import World, make_customer, make_organization, read
 
@@ -74,6 +75,14 @@ def test_what_was_permitted_for_a_purge_is_forbidden_right_after_it() -> None:
             EventPayload.objects.filter(event=other).delete()
 
 
+def test_former_details_stay_until_the_customer_is_erased() -> None:
+    organization = OrganizationFactory()
+    organization.name = "Northwind"
+    change_details(organization, StaffFactory())
+    with pytest.raises(IntegrityError, match="is refused"), transaction.atomic():
+        erase_details(organization)
+
+
 def test_bodies_are_kept_for_a_month_at_least() -> None:
     with pytest.raises(CommandError, match="30 days"):
         run("purge_payloads", "--older-than", "3")
@@ -119,6 +128,9 @@ def test_what_is_personal_of_one_customer_goes_and_what_happened_stays(
     sandbox: Sandbox, world: World, organization: Organization
 ) -> None:
     other = with_body(organization=OrganizationFactory(name="Tamarind"))
+    organization.name = "Northwind"
+    line = change_details(organization, StaffFactory())
+    assert line is not None
     assert any(secret in documents(world.customer) for secret in SECRETS)
     delete_at_stripe(sandbox, world)
 
@@ -131,6 +143,9 @@ def test_what_is_personal_of_one_customer_goes_and_what_happened_stays(
     assert set(labels.values_list("organization_label", flat=True)) == {organization.name}
     assert labels.filter(amount=500).exists()
     assert not any(secret in documents(world.customer) for secret in SECRETS)
+    line.refresh_from_db()
+    assert (line.before, line.after, line.message) == ({}, {}, "Changed details that were erased since.")
+    assert retell(line).done == "changed details that were erased since"
     assert [payload.event_id for payload in EventPayload.objects.all()] == [other.pk]
     told = SubscriptionEvent.objects.get(type="personal_data.erased")
     assert told.after is not None
