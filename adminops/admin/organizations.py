@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.contrib.auth.models import User
@@ -54,6 +56,9 @@ from organizations.querysets import ENDED_STATUSES
 from organizations.search import find_organizations, find_users, ranked
 
 SEES_EVENTS = "billing.view_subscriptionevent"
+# Unicode's embeddings, overrides and isolates of direction.
+_TURNS_TEXT_AROUND = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
 SEES_MEMBERS = "organizations.view_membership"
 
 # What is done most often, a click away from each row.
@@ -82,6 +87,22 @@ class CustomerChangeList(BackOfficeChangeList):
         return f"-{self.list_display.index(f'{column}_cell')}"
 
 
+class DetailsForm(forms.ModelForm):
+    """What staff keep of a customer themselves."""
+
+    def clean_name(self) -> str:
+        """Without what would turn around the rest of every sentence that the name stands in."""
+        name = str(self.cleaned_data["name"])
+        if _TURNS_TEXT_AROUND.search(name):
+            raise forms.ValidationError(
+                _(
+                    "The name has an invisible character that turns the direction of text around. Clear the field"
+                    " and type the name anew."
+                )
+            )
+        return name
+
+
 @admin.register(Organization)
 class OrganizationAdmin(BackOfficeAdmin):
     """Organizations come in by import, and go nowhere: the ledger refers to them for ever."""
@@ -101,6 +122,7 @@ class OrganizationAdmin(BackOfficeAdmin):
     search_fields = ("name", "slug", "billing_email")
     search_help_text = _("Name, e-mail or Stripe id")
     list_filter = ORGANIZATION_FILTERS
+    form = DetailsForm
     fields = ("name", "slug", "billing_email")
     readonly_fields = ("slug",)
     change_form_template = "adminops/customer.html"
@@ -265,6 +287,8 @@ class OrganizationAdmin(BackOfficeAdmin):
             if organization:
                 customer = _page_of(organization, request)
                 context["customer"] = customer
+                # As it is kept: Django's own has what was typed, also where that is refused.
+                context["original"] = organization
                 context["timeline"] = Timeline(
                     organization,
                     request.user,

@@ -522,3 +522,35 @@ def test_what_changed_meanwhile_is_not_undone_by_saving_details(support: Client)
     change_details(looked_at, StaffFactory())
     organization.refresh_from_db()
     assert (organization.name, organization.seats) == ("Northwind", 12)
+
+
+def test_details_that_cannot_be_saved_are_refused_at_the_top_with_a_way_to_the_field(support: Client) -> None:
+    organization = OrganizationFactory(name="Northwind Labs", billing_email="pay@northwind.example")
+    refused = support.post(
+        change_page(organization), {"name": "Contoso", "billing_email": "pay at northwind"}
+    )
+    page = refused.content.decode()
+    note = page.index("The details were not saved.")
+    assert note < page.index("Northwind Labs</h2>") < page.index('id="details"')
+    assert 'role="alert" tabindex="-1" autofocus' in page
+    assert 'href="#id_billing_email"' in page[note : page.index("Northwind Labs</h2>")]
+    assert 'id="id_billing_email"' in page
+    assert Page(refused).could_run() == []
+    assert not SubscriptionEvent.objects.exists()
+
+    nameless = support.post(change_page(organization), {"name": " ", "billing_email": ""})
+    assert "The details were not saved. Name : This field is required." in Page(nameless).text
+    assert "The details were not saved." not in support.get(change_page(organization)).content.decode()
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\u202a", "\u2066", "\u2069"])
+def test_a_name_turns_no_sentence_around(support: Client, character: str) -> None:
+    organization = OrganizationFactory(name="Northwind Labs")
+    refused = support.post(change_page(organization), {"name": f"North{character}wind", "billing_email": ""})
+    assert (
+        "The name has an invisible character that turns the direction of text around." in Page(refused).text
+    )
+    organization.refresh_from_db()
+    assert organization.name == "Northwind Labs"
+    for name in ("שלום", "مرحبا Ltd", "Ann\u200d & Co"):
+        assert support.post(change_page(organization), {"name": name, "billing_email": ""}).status_code == 302
