@@ -273,7 +273,9 @@ def _send(
         params["expand"] = expand
     if idempotency_key:
         params["idempotency_key"] = idempotency_key
-    return cast(StripeObject, _storable(_answer(method, path, params).data))
+    response = _answer(method, path, params)
+    data = _storable(response.data) if _UNSTORABLE.search(str(response.body)) else response.data
+    return cast(StripeObject, data)
 
 
 def _answer(method: str, path: str, params: dict[str, Any]) -> stripe.StripeResponse:
@@ -291,6 +293,10 @@ def _answer(method: str, path: str, params: dict[str, Any]) -> stripe.StripeResp
         raise translated from error
     STRIPE_CALLS.add(budget.spender_now(), "answered")
     return cast(stripe.StripeResponse, response)
+
+
+# JSON can write these only escaped. Few answers have any, and to look through all values takes longer than to parse.
+_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def _storable(value: Any) -> Any:

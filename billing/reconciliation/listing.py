@@ -100,6 +100,11 @@ def claim_slice(run: ReconciliationRun) -> ReconciliationSlice | None:
     return ReconciliationSlice.objects.get(pk=row[0]) if row else None
 
 
+def is_catalogue_in_hand(run: ReconciliationRun) -> bool:
+    """Whether somebody reads the catalogue just now, for which all other slices wait."""
+    return run.slices.filter(path=mirrored.CATALOGUE, done_at__isnull=True, lease_until__gt=Now()).exists()
+
+
 def read_slice(run: ReconciliationRun, piece: ReconciliationSlice) -> None:
     """Read a slice that was claimed to its end, or until the run is stopped. Raises RunFailed."""
     try:

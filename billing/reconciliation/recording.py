@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, Value, When
 from django.utils import timezone
 
 from billing.models import Discrepancy, ReconciliationRun, SubscriptionEvent
@@ -61,7 +61,7 @@ def record_of_nobody(run: ReconciliationRun, found: Mapping[str, Sequence[Findin
 
 def close_rest_of_nobody(run: ReconciliationRun) -> int:
     """Close what a run over everything did not see again; returns how many."""
-    return sum(close(row, How.GONE, run) for row in _of_nobody().exclude(last_run=run))
+    return _close_gone(_of_nobody().exclude(last_run=run), run)
 
 
 def _of_nobody() -> QuerySet[Discrepancy]:
@@ -108,7 +108,7 @@ def _record[Key](
         again, ["ours", "theirs", "amount", "currency", "last_run", "last_seen_at", "times_seen"]
     )
     recorded.found = len(new)
-    recorded.gone = sum(close(row, How.GONE, run) for row in known.values())
+    recorded.gone = _close_gone(Discrepancy.objects.filter(pk__in=[row.pk for row in known.values()]), run)
     return recorded
 
 
@@ -147,6 +147,14 @@ def record_mended(
         event=event,
         **columns,
     )
+
+
+def _close_gone(rows: QuerySet[Discrepancy], run: ReconciliationRun) -> int:
+    """Close those of these that nobody closed yet and that were not seen again; returns how many."""
+    # Whoever began to mend one died before saying so.
+    how = Case(When(undo__isnull=False, then=Value(How.FIXED)), default=Value(How.GONE))
+    still = rows.filter(closed_at__isnull=True)
+    return still.update(closed_at=timezone.now(), closed_how=how, closed_in=run)
 
 
 def close(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -46,6 +47,9 @@ QUEUE = "reconciliation"
 PRIORITY = -20
 
 AGREED_EVENT_TYPE = "reconciliation.agreed"
+
+# How often whoever waits for the catalogue looks whether it was read.
+CATALOGUE_GLANCE_SECONDS = 0.2
 
 # What was stopped, or killed, may be taken up again so long; later its pages are too old.
 RESUMABLE = datetime.timedelta(hours=6)
@@ -89,11 +93,14 @@ def start(
             run.refresh_from_db()
             if kind == Kind.FULL:
                 listing.plan_slices(run)
-            many = settings.RECONCILE_WORKERS if kind == Kind.FULL else 1
-            queue(run, many if workers is None else workers)
+            queue(run, _usual_workers(kind) if workers is None else workers)
     except IntegrityError as error:
         raise OperationRefused(_("Such a reconciliation is running already. Nothing was started.")) from error
     return run
+
+
+def _usual_workers(kind: str) -> int:
+    return int(settings.RECONCILE_WORKERS) if kind == Kind.FULL else 1
 
 
 def queue(run: Run, workers: int = 1) -> None:
@@ -171,7 +178,7 @@ def queue_lost() -> int:
         waits = run.slices.filter(done_at__isnull=True)
         if queued.exists() or (waits.exists() and not waits.filter(due_at__lte=Now()).exists()):
             continue
-        queue(run)
+        queue(run, _usual_workers(run.kind))
         lost += 1
     return lost
 
@@ -186,8 +193,14 @@ def advance(run_id: int) -> None:
         return
     with budget.spending("reconciliation"):
         try:
-            while listing.is_running(run) and (piece := listing.claim_slice(run)):
-                listing.read_slice(run, piece)
+            while listing.is_running(run):
+                if piece := listing.claim_slice(run):
+                    listing.read_slice(run, piece)
+                elif listing.is_catalogue_in_hand(run):
+                    # Nothing else may begin before it; whoever went now would leave all of it to one.
+                    time.sleep(CATALOGUE_GLANCE_SECONDS)
+                else:
+                    break
             if run.slices.filter(done_at__isnull=True).exists() or not bookkeeping.take_lease(run):
                 return
             _carry_through(run)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
+from django.db import connections
 
 from billing.errors import OperationRefused
 from billing.models import Alert, Discrepancy, SubscriptionEvent
@@ -143,6 +147,29 @@ def test_a_run_costs_a_call_for_a_hundred_objects(sandbox: Sandbox) -> None:
     assert len(calls) == run.calls == 3 * 3 + 1 + 1
     assert run.objects_read == 3 * 251 + 1
     assert Discrepancy.objects.open().filter(type="subscription_of_nobody", organization=None).count() == 250
+
+
+def test_whoever_comes_while_the_catalogue_is_read_waits_for_its_part(sandbox: Sandbox) -> None:
+    make_organization(make_customer(sandbox))
+    sandbox.control("POST", "faults", {"kind": "latency", "path": "/v1/prices", "seconds": 1, "times": 1})
+    run = runs.start("full", workers=0)
+    catalogue = run.slices.filter(path="/v1/prices")
+
+    def advance() -> None:
+        runs.advance(run.pk)
+        connections.close_all()
+
+    first = threading.Thread(target=advance)
+    first.start()
+    give_up = time.monotonic() + 20
+    while not catalogue.filter(lease_until__isnull=False).exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    runs.advance(run.pk)
+    assert catalogue.get().done_at is not None
+    first.join()
+    run.refresh_from_db()
+    assert run.state == "done"
 
 
 def test_an_organization_of_a_customer_that_stripe_never_had_is_told(sandbox: Sandbox) -> None:
