@@ -123,7 +123,7 @@ class SubscriptionEventAdmin(ToldAdmin):
 
     @display(description=_("By"))
     def source_cell(self, obj: SubscriptionEvent) -> str:
-        who, source = event_words.by_whom(obj), obj.get_source_display()
+        who, source = event_words.by_whom(obj), event_words.source_in_words(obj)
         below = "" if who == source else format_html('<span class="bo-below">{}</span>', source)
         return format_html("{}{}", who, below)
 

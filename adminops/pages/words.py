@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+
+def person(user: User) -> str:
+    """A person by name, or by login where they have none."""
+    return user.get_full_name().strip() or user.get_username()
 
 
 def short_date(moment: datetime) -> str:

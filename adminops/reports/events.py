@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from adminops.pages.ledger.event_words import by_whom, type_in_words
+from adminops.pages.ledger.event_words import by_whom, source_in_words, type_in_words
 from adminops.reports.base import Column, Report, amount
 
 EVENTS = Report(
@@ -22,7 +22,7 @@ EVENTS = Report(
             _("Organization"),
             lambda row: row.organization.name if row.organization else row.organization_label,
         ),
-        Column("source", _("Source"), lambda row: row.get_source_display()),
+        Column("source", _("Source"), source_in_words),
         Column("by", _("By"), by_whom),
         Column("state", _("State"), lambda row: row.get_state_display()),
         Column("attempts", _("Tries"), lambda row: row.attempts),

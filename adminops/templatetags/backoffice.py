@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.contrib.auth.models import User
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,6 +30,12 @@ def time_tag(moment: datetime | None, text: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), words.exact_moment(moment), text
     )
+
+
+@register.filter
+def person(user: User) -> str:
+    """ "Ann Archer"."""
+    return words.person(user)
 
 
 @register.filter

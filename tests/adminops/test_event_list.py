@@ -27,6 +27,7 @@ from tests.factories import (
     StaffEventFactory,
     StaffFactory,
     SubscriptionEventFactory,
+    UserFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -462,3 +463,18 @@ def test_the_page_of_an_event_keeps_to_its_queries(support: Client) -> None:
     with CaptureQueriesContext(connection) as asked:
         support.get(f"{LIST}{event.pk}/change/")
     assert len(asked) <= MOST_QUERIES
+
+
+def test_what_a_member_did_is_said_to_be_a_members_and_not_the_back_offices(support: Client) -> None:
+    owner = UserFactory(username="tamarind", first_name="", last_name="")
+    for actor in (owner, None, StaffFactory(username="ann")):
+        SubscriptionEventFactory(
+            source="system",
+            type="member.payment_page",
+            actor=actor,
+            actor_label=actor.username if actor else None,
+        )
+    text = Page(support.get(LIST)).text
+    assert "tamarind Customer's member" in text
+    assert "tamarind Back office" not in text
+    assert "ann Back office" in text

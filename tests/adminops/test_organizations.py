@@ -321,7 +321,8 @@ def test_a_hold_says_why_and_who(support: Client) -> None:
     text = Page(support.get(change_page(hold.organization))).text
     assert "Suspended: Legal" in text
     assert "“Court order 12/7.”" in text
-    assert hold.placed_by.username in text
+    assert f"by {hold.placed_by.get_full_name()} (" in text
+    assert f"by {hold.placed_by.get_full_name()}," in text
 
 
 def test_more_members_than_seats_and_unused_events_are_said(support: Client) -> None:

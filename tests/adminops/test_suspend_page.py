@@ -316,7 +316,7 @@ def test_only_what_is_no_legal_matter_is_ticked_beforehand_and_each_hold_says_wh
     assert ticked == [str(manual.pk)]
     assert f'value="{legal.pk}"' in content
     assert f"ends by itself on {timezone.localtime(until).day} " in Page(page).text
-    assert re.search(r"Legal: “court order” \(staff\d+, [^)]*; stays until lifted\)", Page(page).text)
+    assert re.search(r"Legal: “court order” \(Sam Person \d+, [^)]*; stays until lifted\)", Page(page).text)
     assert "Lift 1 hold" in Page(page).text
 
 

@@ -66,7 +66,7 @@ def troubles_of(page: CustomerPage) -> list[Trouble]:
 def _holds_in_words(page: CustomerPage) -> list[Trouble]:
     found = []
     for hold in page.holds:
-        who = hold.placed_by.get_username() if hold.placed_by else _("the back office")
+        who = words.person(hold.placed_by) if hold.placed_by else _("the back office")
         text = _("Suspended since %(since)s by %(who)s (%(kind)s): “%(reason)s”") % {
             "since": words.short_date(hold.placed_at),
             "who": who,

@@ -9,6 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from adminops.pages import words
 from billing.customer_details import DETAILS_CHANGED
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
@@ -162,10 +163,17 @@ def is_late(event: SubscriptionEvent) -> bool:
 def by_whom(event: SubscriptionEvent) -> str:
     """Who did it: a colleague by name (their login where they have none), Stripe, or the back office itself."""
     if event.source == SubscriptionEvent.Source.STAFF:
-        name = event.actor.get_full_name().strip() if event.actor else ""
-        return name or event.actor_label or _("staff")
+        return words.person(event.actor) if event.actor else event.actor_label or _("staff")
     # Neither staff nor the back office alone: a member who owns the organization.
     return event.actor_label or str(SubscriptionEvent.Source(event.source).label)
+
+
+def source_in_words(event: SubscriptionEvent) -> str:
+    """Where it comes from: Stripe, staff, the back office itself, or a member of the customer."""
+    is_ours = event.source == SubscriptionEvent.Source.SYSTEM
+    if is_ours and event.actor is not None and not event.actor.is_staff:
+        return _("Customer's member")
+    return str(event.get_source_display())
 
 
 def occurred(event: SubscriptionEvent) -> str:

@@ -20,6 +20,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from adminops.pages import words
 from adminops.pages.badges import Badge, event_badge
 from adminops.pages.ledger import event_words
 from adminops.pages.ledger.answers import answer_in_words
@@ -215,10 +216,7 @@ class Timeline:
     def _everybody(self) -> dict[str, str]:
         return {
             "": _("Everybody"),
-            **{
-                str(user.pk): user.get_full_name().strip() or user.get_username()
-                for user in self._colleagues()
-            },
+            **{str(user.pk): words.person(user) for user in self._colleagues()},
             **{name: str(label) for name, label in _SOURCES.items()},
         }
 

@@ -301,7 +301,7 @@ def _hold_in_words(hold: Hold) -> str:
     told = {
         "kind": hold.get_kind_display(),
         "reason": hold.reason,
-        "who": hold.placed_by.get_username() if hold.placed_by else _("the back office"),
+        "who": words.person(hold.placed_by) if hold.placed_by else _("the back office"),
         "since": words.short_date(hold.placed_at),
     }
     if hold.ends_at is None:
