@@ -39,6 +39,7 @@ def browser_of_support(page: Browser, live_server: LiveServer, organization: Org
         username="support",
         permissions=[
             "organizations.view_organization",
+            "organizations.change_organization",
             "organizations.cancel_subscription",
             "organizations.refund_invoice",
             "billing.view_subscriptionevent",
@@ -142,3 +143,20 @@ def test_a_subscription_is_cancelled(browser_of_support: Browser, sandbox: Sandb
     page.keyboard.press("Space")
     expect(page.get_by_text("Stripe confirmed at").first).to_be_visible()
     assert sandbox.client.v1.subscriptions.retrieve(world.subscription).status == "canceled"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_details_that_were_refused_say_so_where_one_looks_and_lead_to_the_field(
+    browser_of_support: Browser, width: int
+) -> None:
+    page = browser_of_support
+    page.set_viewport_size({"width": width, "height": 844})
+    page.locator("#id_name").fill("")
+    page.get_by_role("button", name="Save details").click()
+    note = page.get_by_role("alert").filter(has_text="The details were not saved.")
+    expect(note).to_be_in_viewport()
+    expect(note).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#id_name")).to_be_focused()
+    expect(page.locator("#id_name")).to_be_in_viewport()
