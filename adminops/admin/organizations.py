@@ -47,7 +47,7 @@ from adminops.pages.lists import customer_rows
 from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
 from billing.customer_details import change_details
-from billing.finding import Found, find, may_name_one
+from billing.finding import Found, find, id_in, is_stripe_id, may_name_one
 from billing.money import format_money
 from billing.one_look import one_look, read_once
 from billing.reconciliation.telling import checked_at
@@ -158,7 +158,9 @@ class OrganizationAdmin(BackOfficeAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = find_organizations(term, by_members=request.user.has_perm(SEES_MEMBERS))
+        sees_members = request.user.has_perm(SEES_MEMBERS)
+        # An id is right or wrong, and never misspelt.
+        found = find_organizations(term, by_members=sees_members, alike=not is_stripe_id(id_in(term)))
         best_first = ranked(queryset, found)
         return best_first if ORDER_VAR in request.GET else best_first.order_by(F("rank")), False
 
