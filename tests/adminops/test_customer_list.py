@@ -293,6 +293,15 @@ def test_a_list_is_narrowed_by_its_filters_and_by_no_other_column(support: Clien
         assert "asks for something this list is not narrowed by" in page.text
 
 
+def test_what_narrows_the_list_stands_above_it_each_with_the_way_back(support: Client) -> None:
+    HoldFactory(organization=OrganizationFactory(plan="Team"))
+    page = Page(support.get(LIST, {"plan": "Team", "access": "suspended", "o": "1"}))
+    assert "Plan: Team" in page.text
+    assert "Clear all filters" in page.text
+    assert {"?access=suspended&o=1", "?plan=Team&o=1"} <= set(page.links)
+    assert "Narrowed by" not in support.get(LIST).content.decode()
+
+
 def test_a_card_keeps_what_else_narrows_the_list(support: Client) -> None:
     HoldFactory(organization=OrganizationFactory(plan="Team"))
     links = Page(support.get(LIST, {"plan": "Team", "p": "1"})).links

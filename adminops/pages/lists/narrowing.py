@@ -1,9 +1,11 @@
-"""What narrows a list, and how it is sorted, in sentences: for those who take it away, and for the ledger."""
+"""What narrows a list, and how it is sorted, in words: above it, for those who take it away, and for the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ORDER_VAR
@@ -13,15 +15,43 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A filter with what was chosen of it, as it is told above the list."""
+
+    said: str
+    without: str
+    """The query of the same list without it."""
+
+
+def chosen_filters(changelist: Any) -> list[Chosen]:
+    """Each filter that narrows a list."""
+    return [
+        Chosen(said, f"?{urlencode(_without(changelist.filter_params, spec), doseq=True)}")
+        for spec, said in _said(changelist)
+    ]
+
+
+def _without(parameters: dict[str, Any], spec: Any) -> dict[str, Any]:
+    its = set(spec.expected_parameters())
+    return {name: value for name, value in parameters.items() if name not in its}
+
+
+def _said(changelist: Any) -> Iterator[tuple[Any, str]]:
+    """Each filter with "Plan: Team"."""
+    for spec in changelist.filter_specs:
+        if spec.said:
+            yield (
+                spec,
+                _("%(filter)s: %(chosen)s") % {"filter": capfirst(spec.title), "chosen": spec.said},
+            )
+
+
 def narrowed_by(changelist: Any) -> list[str]:
     """What was searched for, each filter with what was chosen of it, and by which columns the list is sorted."""
     searched = changelist.query.strip()
     said = [_("Search: %(text)s") % {"text": searched}] if searched else []
-    said += [
-        _("%(filter)s: %(chosen)s") % {"filter": capfirst(spec.title), "chosen": spec.said}
-        for spec in changelist.filter_specs
-        if spec.said
-    ]
+    said += [words for _spec, words in _said(changelist)]
     columns = list(_sorted_by(changelist)) if changelist.params.get(ORDER_VAR) else []
     if columns:
         said.append(_("Sorted by %(columns)s") % {"columns": _(", then by ").join(columns)})
