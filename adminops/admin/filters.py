@@ -19,12 +19,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesRadioFilter, RadioFilter, TextFilter
 
-from billing.money import THREE_DECIMAL, ZERO_DECIMAL
+from adminops.pages import words
+from billing.money import CURRENCIES, THREE_DECIMAL, ZERO_DECIMAL
 from organizations.models import Organization
 from organizations.search import find_organizations
 
 _LONGEST_KEY = 18
-_LETTERS_OF_A_CURRENCY = 3
 
 
 def parameters_of(filter_class: Any) -> set[str | None]:
@@ -45,14 +45,13 @@ class Telling(ListFilter):
         """What it narrows by, as a person reads it; empty where it does not narrow."""
         raise NotImplementedError
 
-    def slip(self, words: str) -> None:
+    def slip(self, sentence: str) -> None:
         """Have a sentence said above the list."""
-        self.slips = (*self.slips, words)
+        self.slips = (*self.slips, sentence)
 
     def no_value(self, text: str) -> None:
         """Say that this is nothing to narrow by."""
-        words = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.")
-        self.slip(words % {"text": text[:40], "filter": self.title})
+        self.slip(words.no_value(text, self.title))
 
 
 class ChoiceFilter(Telling, RadioFilter):
@@ -84,6 +83,10 @@ class FieldChoiceFilter(Telling, ChoicesRadioFilter):
         self.lookup_val = [text for text in given if text in known]
         if self.lookup_val:
             self.used_parameters[self.lookup_kwarg] = self.lookup_val
+
+    def value(self) -> str | None:
+        # The theme's own says an empty list where nothing is chosen, which is not "All" either.
+        return self.lookup_val[0] if self.lookup_val else None
 
     @property
     def said(self) -> str:
@@ -125,7 +128,7 @@ class CurrencyFilter(TypedFilter):
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
         text = str(self.used_parameters.pop(self.parameter_name, "")).strip()
-        if text.isascii() and text.isalpha() and len(text) == _LETTERS_OF_A_CURRENCY:
+        if text.lower() in CURRENCIES:
             self.used_parameters[self.parameter_name] = text
         elif text:
             self.no_value(text)
@@ -176,8 +179,8 @@ class OrganizationFilter(KeyedFilter):
             sees_members = request.user.has_perm("organizations.view_membership")
             found = find_organizations(self.typed, alike=False, by_members=sees_members)
         if not found:
-            words = _("No organization is found by “%(text)s”, so nothing is listed.")
-            self.slip(words % {"text": self.typed[:40]})
+            said = _("No organization is found by “%(text)s”, so nothing is listed.")
+            self.slip(said % {"text": self.typed[:40]})
         return queryset.filter(organization_id__in=found)
 
 

@@ -31,6 +31,8 @@ MOST_KEYS = 100_000
 # Conditions of which a row fulfils one; an index serves each, in the order of the keys.
 type Lane = list[Q]
 
+_LONGEST_QUOTED = 20
+
 
 def any_of(lane: Lane) -> Q:
     """A lane as one condition; without a condition in it, no row fulfils it."""
@@ -119,6 +121,17 @@ class KeysetChangeList(BackOfficeChangeList):
                 "This list has no page numbers: it goes from newer to older. The newest are shown."
             )
         size = self.list_per_page
+        for name in (BEFORE, AFTER):
+            asked = self.params.get(name)
+            if asked and self._key(name) is None:
+                self.wrong_page = _("“%(text)s” is no place in this list. The newest are shown.") % {
+                    "text": str(asked)[:_LONGEST_QUOTED]
+                }
+        if self.wrong_page:
+            # It leads to where it does not ask again.
+            for params in (self.params, self.filter_params):
+                for name in (BEFORE, AFTER):
+                    params.pop(name, None)
         before, after = self._key(BEFORE), self._key(AFTER)
         self.looks_on = after is not None
         keys = Keys()

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from adminops.admin.filters import (
@@ -18,10 +19,13 @@ from adminops.admin.filters import (
     FieldChoiceFilter,
     NumberSpanFilter,
     TypedFilter,
+    key_of,
 )
 from billing.figures import SOON, failed_events
 from billing.models import Discrepancy
 from organizations.models import Hold, Membership, Organization, SubscriptionStatus
+
+_MOST_DAYS = 3650
 
 
 class AccessFilter(ChoiceFilter):
@@ -87,23 +91,29 @@ class SoonFilter(ChoiceFilter):
 
 
 class OverdueFilter(ChoiceFilter):
-    """For how long something is owed."""
+    """For how long something is owed. An address may ask for any number of days, which is then a choice as well."""
 
     title = _("past due")
     parameter_name = "overdue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("0", _("At all")),
-            ("7", _("For 7 days and more")),
-            ("14", _("For 14 days and more")),
-            ("30", _("For 30 days and more")),
-        ]
+        offered = {str(days): _for_days(days) for days in (0, 7, 14, 30)}
+        asked = key_of(self.value())
+        if asked is not None and asked <= _MOST_DAYS:
+            offered.setdefault(str(self.value()), _for_days(asked))
+        return sorted(offered.items(), key=lambda choice: int(choice[0]))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() not in {"0", "7", "14", "30"}:
+        days = key_of(self.value())
+        if days is None:
             return queryset
-        return queryset.filter(billing_issue_since__lte=timezone.now() - timedelta(days=int(self.value())))
+        return queryset.filter(billing_issue_since__lte=timezone.now() - timedelta(days=days))
+
+
+def _for_days(days: int) -> str:
+    if not days:
+        return gettext("At all")
+    return ngettext("For %(days)d day and more", "For %(days)d days and more", days) % {"days": days}
 
 
 class DriftFilter(ChoiceFilter):

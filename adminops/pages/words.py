@@ -17,6 +17,12 @@ def person(user: User) -> str:
     return user.get_full_name().strip() or user.get_username()
 
 
+def no_value(text: str, title: object) -> str:
+    """That what an address asks for is nothing to narrow a list by, of the filter that is called so."""
+    said = _("“%(text)s” is no value for “%(filter)s”, so the list is not filtered by it.")
+    return said % {"text": text[:40], "filter": title}
+
+
 def short_date(moment: datetime) -> str:
     """ "12 Dec", with the year only where it is not this one."""
     local = timezone.localtime(moment)

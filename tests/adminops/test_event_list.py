@@ -224,6 +224,16 @@ def test_an_answer_that_a_filter_does_not_know_narrows_nothing(support: Client, 
     assert not list(response.context["cl"].lanes())
 
 
+@pytest.mark.parametrize("query", ["before=abc", "after=-1", "before=" + "9" * 30, "before=5&after=x"])
+def test_a_place_that_the_list_has_not_says_so_and_shows_the_newest(support: Client, query: str) -> None:
+    event = SubscriptionEventFactory(state="failed")
+    response = support.get(f"{LIST}?{query}&state=failed", follow=True)
+    text = Page(response).text
+    assert text.count("is no place in this list. The newest are shown.") == 1
+    assert [each.pk for each in response.context["cl"].result_list] == [event.pk]
+    assert response.redirect_chain[-1][0].endswith("?state=failed")
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from adminops.admin.events import SubscriptionEventAdmin
+from adminops.pages import words
 from adminops.pages.ledger import documents, event_words
 from adminops.pages.ledger.families import FAMILIES, families_of, of_family
 from adminops.pages.lists.saved_views import READY
@@ -242,10 +245,14 @@ def test_how_our_code_failed_is_for_those_with_a_permission(support: Client, adm
     event = SubscriptionEventFactory(state="failed", error="It failed.", traceback="Traceback: line 7")
     raw = ("It failed.", "Traceback: line 7")
     told = Page(support.get(event_page(event))).text
-    assert not [words for words in raw if words in told]
-    assert "It could not be processed; it is tried again" in told
+    assert not [each for each in raw if each in told]
+    assert "It could not be processed; it is tried again." in told
     told = Page(administrator.get(event_page(event))).text
-    assert not [words for words in raw if words not in told]
+    assert not [each for each in raw if each not in told]
+    soon = timezone.now() + timedelta(hours=1)
+    waiting = SubscriptionEventFactory(state="failed", error="It failed.", next_attempt_at=soon)
+    next_try = f"It could not be processed; next try: {words.short_moment(soon)}."
+    assert next_try in Page(support.get(event_page(waiting))).text
     parked = SubscriptionEventFactory(state="parked", error="It failed.")
     told = Page(support.get(event_page(parked))).text
     assert "It could not be processed, and is not tried again by itself; it waits for a person." in told

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from adminops.admin.filters import DateSpanFilter, SpanFilter, Telling, parameters_of
 from adminops.admin.landing import LandingAdmin
 from tests.adminops.pages import Page
-from tests.factories import GroupFactory, MembershipFactory, StaffFactory
+from tests.factories import GroupFactory, MembershipFactory, OrganizationFactory, StaffFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +71,62 @@ def test_from_after_to_is_said_once(
     assert (
         "nothing can match" not in Page(administrator.get(reverse(listing), {first: begin, last: begin})).text
     )
+
+
+ORGANIZATIONS = "/admin/organizations/organization/"
+
+
+@pytest.mark.parametrize(
+    ("days", "listed", "said"),
+    [
+        ("0", True, "At all"),
+        ("9", True, "For 9 days and more"),
+        ("10", False, "For 10 days and more"),
+        ("1", True, "For 1 day and more"),
+        ("3650", False, "For 3650 days and more"),
+    ],
+)
+def test_any_number_of_days_past_due_can_be_asked_for_and_is_then_a_choice(
+    support: Client, days: str, listed: bool, said: str
+) -> None:
+    OrganizationFactory(
+        name="Northwind Labs", billing_issue_since=timezone.now() - timedelta(days=9, hours=1)
+    )
+    page = Page(support.get(ORGANIZATIONS, {"overdue": days}))
+    assert "is no value for" not in page.text
+    assert said in page.text
+    assert ("Northwind Labs" in page.text) is listed
+
+
+@pytest.mark.parametrize("days", ["3651", "-1", "1.5", "9" * 30, "²"])
+def test_what_is_no_number_of_days_says_so(support: Client, days: str) -> None:
+    text = Page(support.get(ORGANIZATIONS, {"overdue": days})).text
+    assert "is no value for “past due”" in text
+
+
+def test_a_currency_that_there_is_not_says_so_and_one_that_nobody_pays_in_finds_nobody(
+    support: Client,
+) -> None:
+    OrganizationFactory(name="Northwind Labs", currency="usd")
+    slip = Page(support.get(ORGANIZATIONS, {"currency": "yen"})).text
+    assert "“yen” is no value for “currency”, so the list is not filtered by it." in slip
+    assert "Northwind Labs" in slip
+    assert "Northwind Labs" not in Page(support.get(ORGANIZATIONS, {"currency": "JPY"})).text
+
+
+def test_every_question_with_choices_shows_which_of_them_is_answered(support: Client) -> None:
+    for query, expected in (({}, None), ({"subscription_status__exact": "active"}, "active")):
+        specs = support.get(ORGANIZATIONS, query).context["cl"].filter_specs
+        [spec] = [each for each in specs if each.expected_parameters()[0] == "subscription_status__exact"]
+        assert spec.value() == expected
+    html = support.get(ORGANIZATIONS).content.decode()
+    radios = re.findall(r"<input[^>]*type=\"radio\"[^>]*>", html)
+    asked = {name for radio in radios for name in re.findall(r"name=\"(\w+)\"", radio)}
+    answered = {
+        name for radio in radios if "checked" in radio for name in re.findall(r"name=\"(\w+)\"", radio)
+    }
+    assert "subscription_status__exact" in asked
+    assert asked == answered
 
 
 ALL_IS_SHOWN = "The address asks for something this list is not narrowed by. All of it is shown."

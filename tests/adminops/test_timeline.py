@@ -278,6 +278,16 @@ def test_only_one_kind_or_one_person_can_be_asked_for(support: Client, organizat
     assert asked(kind="charge.") == set()
     text = section(support.get(customer_page(organization), {"kind": "charge."}))
     assert "Nothing of this kind happened" in text
+    assert "is no value for" not in text
+
+
+def test_a_question_that_the_timeline_does_not_know_says_so(
+    support: Client, organization: Organization
+) -> None:
+    told_by_stripe(organization, "invoice.paid")
+    text = section(support.get(customer_page(organization), {"kind": "zz", "by": "yy"}))
+    assert "“zz” is no value for “Kind”, so the list is not filtered by it." in text
+    assert "“yy” is no value for “By”, so the list is not filtered by it." in text
 
 
 def test_the_question_is_labelled_and_remembers_its_answer(

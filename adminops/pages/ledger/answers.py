@@ -43,7 +43,7 @@ def failure_in_words(event: SubscriptionEvent) -> str:
     if event.next_attempt_at is None:
         return _("It could not be processed; it is tried again.")
     when = words.short_moment(event.next_attempt_at)
-    return _("It could not be processed; it is tried again at %(when)s.") % {"when": when}
+    return _("It could not be processed; next try: %(when)s.") % {"when": when}
 
 
 def confirmed_in_words(seconds: float) -> str:

@@ -136,6 +136,16 @@ class Timeline:
         return bool(self._kind or self._by)
 
     @property
+    def slips(self) -> list[str]:
+        """What of the address it cannot use, each in a sentence."""
+        asked = ((KIND, self._kind, _("Kind")), (BY, self._by, _("By")))
+        return [
+            words.no_value(text, title)
+            for name, used, title in asked
+            if (text := str(self._query.get(name, "")).strip()) and not used
+        ]
+
+    @property
     def kinds(self) -> list[Option]:
         """What one can ask for: kinds of things."""
         everything = Option("", _("Everything"), not self._kind)
