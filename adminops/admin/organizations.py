@@ -71,7 +71,7 @@ class CustomerChangeList(BackOfficeChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
-        customer_rows.tell(rows)
+        customer_rows.tell(rows, self.query if request.user.has_perm(SEES_MEMBERS) else "")
         for row in rows:
             # For whoever looks; the admin itself serves many requests at once and must not remember one.
             row.viewer = request.user
@@ -167,10 +167,13 @@ class OrganizationAdmin(BackOfficeAdmin):
     @display(description=_("Customer"), ordering="name")
     def customer(self, obj: Any) -> str:
         return format_html(
-            '<span class="bo-name">{}</span>{}<span class="bo-below">{}</span>',
+            '<span class="bo-name">{}</span>{}<span class="bo-below">{}</span>{}',
             obj.name,
             comparison_badge(obj.differences, obj.compared_at) if obj.stripe_customer_id else "",
             obj.billing_email,
+            format_html('<span class="bo-below">{} {}</span>', _("member:"), obj.member_found)
+            if obj.member_found
+            else "",
         )
 
     @display(description=_("Access"))

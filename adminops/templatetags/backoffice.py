@@ -94,6 +94,12 @@ def what_would_come(changelist: Any) -> str:
     return empty.what_would_come(changelist.opts.label_lower)
 
 
+@register.simple_tag
+def nothing_found(changelist: Any) -> empty.Nothing:
+    """That a search found nothing."""
+    return empty.nothing_found(changelist)
+
+
 @register.simple_tag(takes_context=True)
 def trail(context: Any) -> str:
     """The way to this page; the theme's own for pages of what the navigation does not lead to."""

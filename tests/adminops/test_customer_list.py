@@ -74,6 +74,26 @@ def test_a_customer_is_found_by_a_members_e_mail(support: Client) -> None:
     assert names(support, "Northwind Labs", left.organization.name, q="diaz@po") == ["Northwind Labs"]
 
 
+def test_a_row_says_which_member_was_found_to_those_who_may_see_members(
+    support: Client, staff: Callable[..., Client]
+) -> None:
+    member = MembershipFactory(organization__name="Northwind Labs", user__email="ana.diaz@post.example")
+    MembershipFactory(organization=member.organization, user__email="bo@post.example")
+    MembershipFactory(
+        organization=member.organization, user__email="diaz@old.example", status=Membership.Status.REMOVED
+    )
+    MembershipFactory(organization__name="Diaz Travel", user__email="cy.diaz@travel.example")
+    text = listed(support, q="diaz")
+    assert "member: ana.diaz@post.example" in text
+    assert text.count("member:") == 1  # the other's own name has it
+    assert "member:" not in listed(support)
+    with CaptureQueriesContext(connection) as asked:
+        listed(support, q="diaz")
+    assert len(asked) <= 12
+    onlooker = staff("organizations.view_organization")
+    assert "member:" not in listed(onlooker, q="diaz")
+
+
 @pytest.mark.parametrize("typed", ["Nortwind", "northwimd", "Nothwind Labs", "norhtwind"])
 def test_a_slip_of_the_fingers_still_finds_it(support: Client, typed: str) -> None:
     OrganizationFactory(name="Northwind Labs", billing_email="a@b.example")
@@ -276,6 +296,18 @@ def test_an_id_that_only_the_ledger_knows_leads_where_it_says(support: Client) -
 def test_an_id_that_nobody_knows_finds_nothing(support: Client, pasted: str) -> None:
     OrganizationFactory(name="Northwind Labs")
     assert names(support, "Northwind Labs", q=pasted) == []
+
+
+def test_of_an_id_that_nobody_has_the_list_says_so(support: Client, staff: Callable[..., Client]) -> None:
+    text = listed(support, q="cus_UnKnown")
+    assert "No customer and no event here has this id." in text
+    assert "Stripe's ids tell capitals apart; prices and products belong to nobody." in text
+    operation = listed(support, q=str(uuid.UUID(int=5)))
+    assert "No customer and no event here has this id." in operation
+    assert "tell capitals apart" not in operation
+    assert "Nothing matches this search." in listed(support, q="nobody at all")
+    onlooker = staff("organizations.view_organization")
+    assert "No customer here has this id." in listed(onlooker, q="evt_unknown")
 
 
 @pytest.mark.parametrize("typed", ["jane_doe", "ann_archer_42@", "acme_inc"])

@@ -1,9 +1,15 @@
-"""What an empty list says: what would be here, and how it comes."""
+"""What an empty list says: what would be here, and how it comes; or that nothing is what was searched for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+
+from billing.finding import id_in, is_an_id, is_stripe_id
 
 # By the model of the list.
 _COMES: dict[str, Promise] = {
@@ -50,6 +56,29 @@ _COMES: dict[str, Promise] = {
     "djstripe.product": gettext_lazy("No products yet. They appear with the first subscription to one."),
     "djstripe.price": gettext_lazy("No prices yet. They appear with the first subscription at one."),
 }
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """That nothing was found, and what may be why."""
+
+    said: str
+    hint: str = ""
+
+
+def nothing_found(changelist: Any) -> Nothing:
+    """What is said where a search found nothing; an id leads customers' list to whatever has it, so nothing has."""
+    sought = id_in(changelist.query.strip())
+    if changelist.opts.label_lower != "organizations.organization" or not is_an_id(sought):
+        return Nothing(_("Nothing matches this search."))
+    return Nothing(
+        _("No customer and no event here has this id.")
+        if changelist.viewer.has_perm("billing.view_subscriptionevent")
+        else _("No customer here has this id."),
+        _("Stripe's ids tell capitals apart; prices and products belong to nobody.")
+        if is_stripe_id(sought)
+        else "",
+    )
 
 
 def what_would_come(model: str) -> str:
