@@ -42,7 +42,6 @@ class BackOfficeAdmin(LandingAdmin):
     list_per_page = 50
     empty_value_display = "–"
     paginator = CappedPaginator
-    list_before_template = "adminops/list_top.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BackOfficeChangeList

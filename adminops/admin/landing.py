@@ -13,6 +13,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ERROR_FLAG, PAGE_VAR
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
@@ -20,6 +21,7 @@ from unfold.views import ChangeList
 
 from adminops.admin.filters import parameters_of
 from adminops.pages.frame import to_the_list
+from adminops.pages.lists.narrowing import Chosen, chosen_filters, without_filters
 
 _LONGEST_QUOTED = 20
 
@@ -30,6 +32,16 @@ class LandingChangeList(ChangeList):
     page_num: int
     wrong_page: str = ""
     """That there is no such page, and which is shown; empty where the page asked for is there."""
+
+    @cached_property
+    def chosen_filters(self) -> list[Chosen]:
+        """What narrows the list, each with the way back."""
+        return chosen_filters(self)
+
+    @property
+    def without_filters(self) -> str:
+        """The way back from all that narrows the list, but for what is searched for."""
+        return without_filters(self)
 
     def get_results(self, request: HttpRequest) -> None:
         asked = request.GET.get(PAGE_VAR)
@@ -70,6 +82,8 @@ def no_page(asked: str) -> str:
 
 class LandingAdmin(ModelAdmin):
     """Unfold's, where nobody is led astray in silence."""
+
+    list_before_template = "adminops/list_top.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LandingChangeList

@@ -12,7 +12,6 @@ from django.utils.functional import cached_property
 from adminops.admin.landing import LandingChangeList
 from adminops.pages.lists.cards import Cards
 from adminops.pages.lists.export import PERMISSION, export_url, report_of
-from adminops.pages.lists.narrowing import Chosen, chosen_filters
 from adminops.pages.lists.saved_views import View, normal, view_url_name, views_of
 
 
@@ -39,11 +38,6 @@ class BackOfficeChangeList(LandingChangeList):
     def views(self) -> list[View]:
         """The views to choose from: those that come ready, then one's own."""
         return views_of(self, self.viewer)
-
-    @cached_property
-    def chosen_filters(self) -> list[Chosen]:
-        """What narrows the list, each with the way back."""
-        return chosen_filters(self)
 
     @property
     def keep_view_url(self) -> str:

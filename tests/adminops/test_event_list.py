@@ -224,6 +224,14 @@ def test_an_answer_that_a_filter_does_not_know_narrows_nothing(support: Client, 
     assert not list(response.context["cl"].lanes())
 
 
+def test_what_narrows_is_taken_off_from_the_newest_on(support: Client) -> None:
+    query = {"state": "failed", "source__exact": "stripe", "q": "invoice.paid", "before": "5"}
+    links = Page(support.get(LIST, query)).links
+    assert "?source__exact=stripe&q=invoice.paid" in links
+    assert "?state=failed&q=invoice.paid" in links
+    assert "?q=invoice.paid" in links
+
+
 @pytest.mark.parametrize("query", ["before=abc", "after=-1", "before=" + "9" * 30, "before=5&after=x"])
 def test_a_place_that_the_list_has_not_says_so_and_shows_the_newest(support: Client, query: str) -> None:
     event = SubscriptionEventFactory(state="failed")

@@ -162,6 +162,14 @@ def test_staff_are_narrowed_by_role_and_by_what_they_are(administrator: Client) 
     assert found(groups__id__exact="999999") == {"ann", "ben"}
 
 
+def test_what_narrows_the_list_of_staff_stands_above_it_too(administrator: Client) -> None:
+    response = administrator.get("/admin/auth/user/", {"is_active__exact": "0"})
+    [chosen] = response.context["cl"].chosen_filters
+    assert chosen.said in Page(response).text
+    assert chosen.without == "?"
+    assert not administrator.get("/admin/auth/user/").context["cl"].chosen_filters
+
+
 def test_members_of_nobody_are_none(administrator: Client) -> None:
     member = MembershipFactory(organization__name="Northwind Labs")
     MembershipFactory()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +13,8 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import DateField, IntegerField
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+
+from adminops.pages.lists.saved_views import PASSING
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,19 @@ class Chosen:
 
 def chosen_filters(changelist: Any) -> list[Chosen]:
     """Each filter that narrows a list."""
-    return [
-        Chosen(said, f"?{urlencode(_without(changelist.filter_params, spec), doseq=True)}")
-        for spec, said in _said(changelist)
-    ]
+    return [Chosen(said, _without(changelist, [spec])) for spec, said in _said(changelist)]
 
 
-def _without(parameters: dict[str, Any], spec: Any) -> dict[str, Any]:
-    its = set(spec.expected_parameters())
-    return {name: value for name, value in parameters.items() if name not in its}
+def without_filters(changelist: Any) -> str:
+    """The query of the same list without any filter."""
+    return _without(changelist, changelist.filter_specs)
+
+
+def _without(changelist: Any, specs: Iterable[Any]) -> str:
+    """Of a wider list the first page, since nobody knows where in it one stands."""
+    dropped = {*PASSING, *(name for spec in specs for name in spec.expected_parameters())}
+    kept = {name: value for name, value in changelist.filter_params.items() if name not in dropped}
+    return f"?{urlencode(kept, doseq=True)}"
 
 
 def _said(changelist: Any) -> Iterator[tuple[Any, str]]:
