@@ -6,13 +6,16 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from adminops.admin.base import ReadOnlyAdmin
@@ -22,6 +25,9 @@ from adminops.pages.badges import AMBER, RED, Badge
 from adminops.templatetags.backoffice import NOTHING, moment
 from billing.alerts import KINDS
 from billing.models import Alert
+
+ACKNOWLEDGES = "billing.acknowledge_alert"
+ACKNOWLEDGE_URL = "billing_alert_acknowledge"
 
 _BADGES = {
     Alert.Severity.TODAY: Badge(str(Alert.Severity.TODAY.label), RED, "error"),
@@ -61,7 +67,7 @@ class KindFilter(ChoiceFilter):
 class AlertAdmin(ReadOnlyAdmin):
     """What wants a person, newest first; acknowledging says who looks after it, and hides nothing."""
 
-    list_display = ("what", "how_bad", "organization_cell", "since", "acknowledged")
+    list_display = ("how_bad", "what", "since", "acknowledged")
     list_filter = (OpenFilter, KindFilter, ("severity", FieldChoiceFilter))
     list_select_related = ("organization", "acknowledged_by")
     list_display_links = None
@@ -71,9 +77,31 @@ class AlertAdmin(ReadOnlyAdmin):
     sortable_by = ()
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if not request.user.has_perm("billing.acknowledge_alert"):
+        if not request.user.has_perm(ACKNOWLEDGES):
             return {}
         return {"acknowledge": (acknowledge, "acknowledge", _("Acknowledge: I look after it"))}
+
+    def get_urls(self) -> list[URLPattern]:
+        address = path(
+            "<int:key>/acknowledge/", self.admin_site.admin_view(self.acknowledge_one), name=ACKNOWLEDGE_URL
+        )
+        return [address, *super().get_urls()]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        for alert in changelist.result_list:
+            alert.may_acknowledge = request.user.has_perm(ACKNOWLEDGES)
+        return changelist
+
+    @method_decorator(require_POST)
+    def acknowledge_one(self, request: HttpRequest, key: int) -> HttpResponse:
+        """The button of a row; whoever presses it comes back to the list as it was narrowed."""
+        if not request.user.has_perm(ACKNOWLEDGES):
+            raise PermissionDenied
+        acknowledge(self, request, Alert.objects.filter(pk=key))
+        address = reverse("admin:billing_alert_changelist")
+        query = request.META.get("QUERY_STRING", "")
+        return HttpResponseRedirect(f"{address}?{query}" if query else address)
 
     @display(description=_("What happened"))
     def what(self, obj: Alert) -> str:
@@ -82,17 +110,17 @@ class AlertAdmin(ReadOnlyAdmin):
         if obj.event_id:
             url = reverse("admin:billing_subscriptionevent_change", args=[obj.event_id])
             text = format_html('<a class="bo-link" href="{}">{}</a>', url, obj.message)
-        return format_html('{}<span class="bo-below">{}</span>', text, kind.what_to_do if kind else "")
+        whose = organization_link(obj.organization_id, obj.organization.name) if obj.organization else ""
+        return format_html(
+            '<div class="bo-alert"><div>{}</div><div class="bo-advice">{}</div>{}</div>',
+            text,
+            kind.what_to_do if kind else "",
+            whose,
+        )
 
     @display(description=_("How urgent"))
     def how_bad(self, obj: Alert) -> str:
         return format_html("{}", _BADGES[Alert.Severity(obj.severity)])
-
-    @display(description=_("Organization"))
-    def organization_cell(self, obj: Alert) -> str:
-        if obj.organization is None:
-            return NOTHING
-        return organization_link(obj.organization_id, obj.organization.name)
 
     @display(description=_("Since"))
     def since(self, obj: Alert) -> str:
@@ -105,7 +133,14 @@ class AlertAdmin(ReadOnlyAdmin):
         )
 
     @display(description=_("Acknowledged"))
-    def acknowledged(self, obj: Alert) -> str:
+    def acknowledged(self, obj: Any) -> str:
+        if obj.acknowledged_at is None and obj.may_acknowledge:
+            # Within the form of the list, whose token it sends along.
+            return format_html(
+                '<button class="bo-button" type="submit" formaction="{}">{}</button>',
+                reverse(f"admin:{ACKNOWLEDGE_URL}", args=[obj.pk]),
+                _("Acknowledge"),
+            )
         if obj.acknowledged_at is None or obj.acknowledged_by is None:
             return NOTHING
         return format_html("{}, {}", obj.acknowledged_by.get_username(), moment(obj.acknowledged_at))

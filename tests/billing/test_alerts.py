@@ -146,3 +146,24 @@ def test_acknowledging_says_who_looks_after_it_and_hides_nothing() -> None:
     assert alert.acknowledged_by is not None
     assert (alert.acknowledged_by.username, getattr(other.acknowledged_by, "username", "")) == ("ann", "ben")
     assert "ann," in Page(ann.get(url)).text
+
+
+def test_an_alert_is_read_whole_and_acknowledged_where_it_stands() -> None:
+    alert = AlertFactory(kind="reconciliation_tripped", message="1,200 organizations would be changed.")
+    viewer, ann = Client(), Client()
+    viewer.force_login(StaffFactory(username="vera", permissions=["billing.view_alert"]))
+    ann.force_login(
+        StaffFactory(username="ann", permissions=["billing.view_alert", "billing.acknowledge_alert"])
+    )
+    url = "/admin/billing/alert/"
+    button = f"{url}{alert.pk}/acknowledge/"
+    shown = viewer.get(url)
+    assert button not in shown.content.decode()
+    assert str(KINDS[alert.kind].what_to_do) in Page(shown).text
+    assert viewer.post(button).status_code == 403
+    assert button in ann.get(url).content.decode()
+    assert ann.get(button).status_code == 405
+    done = ann.post(f"{button}?acknowledged=no", follow=True)
+    assert "1 alert acknowledged." in Page(done).text
+    assert done.redirect_chain[0][0] == f"{url}?acknowledged=no"
+    assert "0 alerts acknowledged." in Page(ann.post(button, follow=True)).text
