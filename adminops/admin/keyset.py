@@ -129,9 +129,7 @@ class KeysetChangeList(BackOfficeChangeList):
                 }
         if self.wrong_page:
             # It leads to where it does not ask again.
-            for params in (self.params, self.filter_params):
-                for name in (BEFORE, AFTER):
-                    params.pop(name, None)
+            self._leave_place()
         before, after = self._key(BEFORE), self._key(AFTER)
         self.looks_on = after is not None
         keys = Keys()
@@ -158,7 +156,9 @@ class KeysetChangeList(BackOfficeChangeList):
             self.older_url = self.get_query_string({BEFORE: older}, remove=[AFTER])
         if reached is not None and not is_full:
             self.looked_to = self._row_at(reached)
-        self.newest_url = self.get_query_string(remove=[BEFORE, AFTER])
+        # Whoever searches or narrows from here begins with the newest: their list is another.
+        self._leave_place()
+        self.newest_url = self.get_query_string()
         self.result_list = rows
         self.result_count = len(rows)
         self.full_result_count = len(rows)
@@ -166,6 +166,11 @@ class KeysetChangeList(BackOfficeChangeList):
         self.can_show_all = False
         self.multi_page = False
         self.paginator = EndlessPaginator([], size)
+
+    def _leave_place(self) -> None:
+        for params in (self.params, self.filter_params):
+            for name in (BEFORE, AFTER):
+                params.pop(name, None)
 
     def _row_at(self, key: int) -> Any:
         """The row of this key, or the last one looked at before it."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -222,6 +223,13 @@ def test_an_answer_that_a_filter_does_not_know_narrows_nothing(support: Client, 
     response = support.get(LIST, {name: "zzz"})
     assert not response.context["cl"].has_active_filters
     assert not list(response.context["cl"].lanes())
+
+
+def test_whoever_searches_or_narrows_from_an_older_place_begins_with_the_newest(support: Client) -> None:
+    response = support.get(LIST, {"state": "failed", "q": "invoice.paid", "before": "5"})
+    hidden = set(re.findall(r'type="hidden" name="(\w+)"', response.content.decode()))
+    assert {"state", "q"} <= hidden
+    assert "before" not in hidden
 
 
 def test_what_narrows_is_taken_off_from_the_newest_on(support: Client) -> None:

@@ -114,6 +114,16 @@ def test_a_currency_that_there_is_not_says_so_and_one_that_nobody_pays_in_finds_
     assert "Northwind Labs" not in Page(support.get(ORGANIZATIONS, {"currency": "JPY"})).text
 
 
+def test_who_narrows_anew_keeps_the_search_and_the_order_and_no_page_nor_what_was_no_value(
+    support: Client,
+) -> None:
+    query = {"p": "1", "o": "1", "q": "north", "subscription_status__exact": "zzz", "overdue": "zzz"}
+    html = support.get(ORGANIZATIONS, query, follow=True).content.decode()
+    form = html[html.index('id="filter-form"') :]
+    form = form[: form.index("</form>")]
+    assert set(re.findall(r'type="hidden" name="(\w+)"', form)) == {"o", "q"}
+
+
 def test_every_question_with_choices_shows_which_of_them_is_answered(support: Client) -> None:
     for query, expected in (({}, None), ({"subscription_status__exact": "active"}, "active")):
         specs = support.get(ORGANIZATIONS, query).context["cl"].filter_specs
