@@ -67,7 +67,7 @@ class KindFilter(ChoiceFilter):
 class AlertAdmin(ReadOnlyAdmin):
     """What wants a person, newest first; acknowledging says who looks after it, and hides nothing."""
 
-    list_display = ("how_bad", "what", "since", "acknowledged")
+    list_display = ("what", "since", "acknowledged")
     list_filter = (OpenFilter, KindFilter, ("severity", FieldChoiceFilter))
     list_select_related = ("organization", "acknowledged_by")
     list_display_links = None
@@ -112,15 +112,12 @@ class AlertAdmin(ReadOnlyAdmin):
             text = format_html('<a class="bo-link" href="{}">{}</a>', url, obj.message)
         whose = organization_link(obj.organization_id, obj.organization.name) if obj.organization else ""
         return format_html(
-            '<div class="bo-alert"><div>{}</div><div class="bo-advice">{}</div>{}</div>',
+            '<div class="bo-alert"><div>{} {}</div><div class="bo-advice">{}</div>{}</div>',
+            _BADGES[Alert.Severity(obj.severity)],
             text,
             kind.what_to_do if kind else "",
             whose,
         )
-
-    @display(description=_("How urgent"))
-    def how_bad(self, obj: Alert) -> str:
-        return format_html("{}", _BADGES[Alert.Severity(obj.severity)])
 
     @display(description=_("Since"))
     def since(self, obj: Alert) -> str:
