@@ -1,8 +1,9 @@
-"""Who has written to the ledger: colleagues, and owners who paid. Found without reading the ledger through."""
+"""People as they are named, and who of them has written to the ledger: colleagues, and owners who paid."""
 
 from __future__ import annotations
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.db.models import Q, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat
@@ -23,6 +24,11 @@ _ACTORS = """
     )
     SELECT actor_id FROM actors WHERE actor_id IS NOT NULL LIMIT %s
 """
+
+
+def person_name(user: User) -> str:
+    """A person by name, or by login where they have none."""
+    return user.get_full_name().strip() or user.get_username()
 
 
 def find_actors(term: str) -> list[int]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
+from billing.actors import person_name
 from billing.errors import Attempt
 from billing.models import SubscriptionEvent
 from billing.operations.base import Operation, Subject
@@ -50,7 +51,7 @@ def record(
         attempt = Attempt(str(operation.attempt))
     else:
         message = _("%(who)s tried to %(what)s. Nothing was changed.")
-    message %= {"who": user.get_username(), "what": attempt.words}
+    message %= {"who": person_name(user), "what": attempt.words}
     again = SubscriptionEvent.objects.filter(
         type=TYPE, actor=user, organization=organization, created_at__gt=Now() - _ONCE_IN, message=message
     )

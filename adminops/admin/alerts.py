@@ -23,6 +23,7 @@ from adminops.admin.cells import organization_link
 from adminops.admin.filters import ChoiceFilter, FieldChoiceFilter
 from adminops.pages.badges import AMBER, RED, Badge
 from adminops.templatetags.backoffice import NOTHING, moment
+from billing.actors import person_name
 from billing.alerts import KINDS
 from billing.models import Alert
 
@@ -140,7 +141,7 @@ class AlertAdmin(ReadOnlyAdmin):
             )
         if obj.acknowledged_at is None or obj.acknowledged_by is None:
             return NOTHING
-        return format_html("{}, {}", obj.acknowledged_by.get_username(), moment(obj.acknowledged_at))
+        return format_html("{}, {}", person_name(obj.acknowledged_by), moment(obj.acknowledged_at))
 
 
 def acknowledge(model_admin: AlertAdmin, request: HttpRequest, queryset: QuerySet[Alert]) -> None:

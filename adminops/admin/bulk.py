@@ -24,6 +24,7 @@ from adminops.pages.badges import Badge
 from adminops.pages.bulk.page import begin, in_digits, refuse_those_who_may_not
 from adminops.pages.lists.spreadsheet import csv_response
 from adminops.templatetags.backoffice import moment
+from billing.actors import person_name
 from billing.bulk import jobs
 from billing.bulk.jobs import RETRIABLE, RUNNING, Outcome
 from billing.bulk.kinds import KINDS
@@ -174,7 +175,7 @@ class BulkJobAdmin(ToldAdmin):
 
     @display(description=gettext_lazy("By"))
     def by(self, obj: BulkJob) -> str:
-        return obj.actor.get_username()
+        return person_name(obj.actor)
 
     @display(description=gettext_lazy("Started"))
     def started(self, obj: BulkJob) -> str:
@@ -247,7 +248,7 @@ class BulkJobAdmin(ToldAdmin):
         """Every row and what became of it, as a file."""
         job = self._job(request, object_id)
         rows = jobs.with_outcomes(BulkRow.objects.filter(job=job)).order_by("position")
-        of_job = [job.reason, job.ticket, job.actor.get_username(), in_utc(job.created_at)]
+        of_job = [job.reason, job.ticket, person_name(job.actor), in_utc(job.created_at)]
         return csv_response(
             f"bulk-job-{job.pk}",
             [

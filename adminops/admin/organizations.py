@@ -46,6 +46,7 @@ from adminops.pages.ledger.timeline import Timeline
 from adminops.pages.lists import customer_rows
 from adminops.pages.lists.cards import Cards, cards_of
 from adminops.templatetags.backoffice import NOTHING, ago, day
+from billing.actors import person_name
 from billing.customer_details import change_details
 from billing.finding import Found, find, id_in, is_stripe_id, may_name_one
 from billing.money import format_money
@@ -369,7 +370,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     def person(self, obj: Membership) -> str:
         return format_html(
             '<span class="bo-name">{}</span><span class="bo-below">{}</span>',
-            obj.user.get_full_name() or obj.user.get_username(),
+            person_name(obj.user),
             obj.user.email,
         )
 

@@ -30,6 +30,7 @@ from adminops.pages.reconciliation.rights import SETTLE
 from adminops.pages.reconciliation.run_page import RunPage
 from adminops.pages.reconciliation.settle import RESYNC, WAYS
 from adminops.templatetags.backoffice import NOTHING, moment, money, time_tag
+from billing.actors import person_name
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import telling
 from billing.reconciliation.checks import CHECKS
@@ -84,7 +85,7 @@ class ReconciliationRunAdmin(ToldAdmin):
 
     @display(description=gettext_lazy("By"))
     def by(self, obj: ReconciliationRun) -> str:
-        return obj.asked_by.get_username() if obj.asked_by else NOTHING
+        return person_name(obj.asked_by) if obj.asked_by else NOTHING
 
 
 class DiscrepancyChangeList(BackOfficeChangeList):

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from adminops import limits
 from billing import mirror
+from billing.actors import person_name
 from billing.errors import BillingError, StripeBusy, StripeUnreachable
 from billing.money import format_money
 from billing.operations.owner_pages import MemberRefused, card_page, payment_page
@@ -146,7 +147,7 @@ def _owners(accesses: list[Access]) -> dict[int, tuple[str, ...]]:
         role=Membership.Role.OWNER,
         status=Membership.Status.ACTIVE,
     ).select_related("user"):
-        name = owner.user.get_full_name() or owner.user.get_username()
+        name = person_name(owner.user)
         owners[owner.organization_id] = (*owners.get(owner.organization_id, ()), name)
     return owners
 

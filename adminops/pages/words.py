@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-
-
-def person(user: User) -> str:
-    """A person by name, or by login where they have none."""
-    return user.get_full_name().strip() or user.get_username()
 
 
 def no_value(text: str, title: object) -> str:

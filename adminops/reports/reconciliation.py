@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from adminops.reports.base import Column, Report, amount
+from billing.actors import person_name
 from billing.reconciliation import telling
 from billing.reconciliation.checks import CHECKS
 
@@ -50,9 +51,7 @@ DIFFERENCES = Report(
         Column("state", _("State"), _state),
         Column("ignored_until", _("Not shown until"), lambda row: row.ignored_until),
         Column("closed_at", _("Settled"), lambda row: row.closed_at),
-        Column(
-            "closed_by", _("Settled by"), lambda row: row.closed_by.get_username() if row.closed_by else ""
-        ),
+        Column("closed_by", _("Settled by"), lambda row: person_name(row.closed_by) if row.closed_by else ""),
         Column("note", _("Note"), lambda row: row.note),
     ),
 )
@@ -72,7 +71,7 @@ RUNS = Report(
         Column("dry_run", _("Only looked"), lambda row: row.dry_run),
         Column("started", _("Started"), lambda row: row.started_at),
         Column("finished", _("Ended"), lambda row: row.finished_at),
-        Column("by", _("By"), lambda row: row.asked_by.get_username() if row.asked_by else ""),
+        Column("by", _("By"), lambda row: person_name(row.asked_by) if row.asked_by else ""),
         Column("calls", _("Calls to Stripe"), lambda row: row.calls),
         Column("objects", _("Objects read"), lambda row: row.objects_read),
         Column("organizations", _("Organizations compared"), lambda row: row.organizations),

@@ -15,6 +15,7 @@ from unfold.templatetags.unfold import header_title
 from adminops.pages import badges, words
 from adminops.pages.lists import empty
 from adminops.pages.trail import trail_of
+from billing.actors import person_name
 from billing.money import format_money
 from billing.stripe_api import dashboard_url
 
@@ -35,7 +36,7 @@ def time_tag(moment: datetime | None, text: str) -> SafeString:
 @register.filter
 def person(user: User) -> str:
     """ "Ann Archer"."""
-    return words.person(user)
+    return person_name(user)
 
 
 @register.filter

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
+from billing.actors import person_name
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
@@ -263,7 +264,7 @@ def _shown(hold: Hold) -> HoldShown:
         id=hold.pk,
         kind=hold.kind,
         reason=hold.reason,
-        placed_by=hold.placed_by.get_username() if hold.placed_by else "",
+        placed_by=person_name(hold.placed_by) if hold.placed_by else "",
         stops_billing=hold.stops_billing,
     )
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing import stripe_api
+from billing.actors import person_name
 from billing.errors import OperationRefused
 from billing.inbox import request_sync
 from billing.ledger import record_system_event
@@ -66,7 +67,7 @@ def payment_page(organization: Organization, owner: User) -> str:
             organization,
             _("%(who)s, an owner, opened the page to pay invoice %(number)s, %(amount)s.")
             % {
-                "who": owner.get_username(),
+                "who": person_name(owner),
                 "number": invoice.get("number") or invoice["id"],
                 "amount": format_money(invoice["amount_remaining"], invoice["currency"]),
             },
@@ -137,7 +138,7 @@ class UpdateCard(CreatePortalSession):
         """That the owner went there; with which link is kept nowhere."""
         return Settlement(
             message=_("%(who)s, an owner, opened Stripe's page to update the card.")
-            % {"who": event.actor_label},
+            % {"who": person_name(event.actor) if event.actor else event.actor_label},
             after={"session": answers[0]["id"]},
         )
 

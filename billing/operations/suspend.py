@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing import stripe_api
+from billing.actors import person_name
 from billing.errors import NotPermitted, OperationRefused, PreviewOutdated, StripeError, StripeRefused
 from billing.metrics import recurring_amount
 from billing.models import OperationStep, SubscriptionEvent
@@ -297,7 +298,7 @@ def _held_already(unlifted: Iterable[Hold], kind: Hold.Kind) -> str | None:
         " Lift that hold first, or choose another kind."
     ) % {
         "kind": kind.label.lower(),
-        "who": hold.placed_by.get_username() if hold.placed_by else _("the back office"),
+        "who": person_name(hold.placed_by) if hold.placed_by else _("the back office"),
         "reason": hold.reason,
     }
 

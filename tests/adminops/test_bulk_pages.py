@@ -447,7 +447,7 @@ def test_the_download_is_a_table_in_which_nothing_is_a_formula(
     assert (left["Outcome"], left["What happened"]) == ("Cannot be done", "It has 12 seats already.")
     assert left["Organization's id"] == str(organizations[2].pk)
     assert left["Customer's id at Stripe"] == organizations[2].stripe_customer_id
-    assert (left["Reason"], left["By"]) == ("new contract", job.actor.get_username())
+    assert (left["Reason"], left["By"]) == ("new contract", job.actor.get_full_name())
     assert left["Asked for (UTC)"] == job.created_at.astimezone(datetime.UTC).isoformat(timespec="seconds")
 
 

@@ -203,7 +203,7 @@ def test_hostile_names_are_text() -> None:
 
 
 def test_an_owner_pays_on_stripes_page_and_the_ledger_says_so(sandbox: Sandbox, unpaid: Organization) -> None:
-    owner = member_of(unpaid, role=Role.OWNER, user__username="dana")
+    owner = member_of(unpaid, role=Role.OWNER, user__username="dana", user__last_name="Dana")
     page = Page(owner.get("/"))
     assert "is closed because an invoice is not paid" in page.text
     assert "Open: " in page.text
@@ -219,7 +219,7 @@ def test_an_owner_pays_on_stripes_page_and_the_ledger_says_so(sandbox: Sandbox, 
     event = SubscriptionEvent.objects.get(type="member.payment_page")
     assert (event.actor_label, event.source, event.state) == ("dana", "system", "done")
     assert (event.stripe_invoice_id, event.amount, event.currency) == (invoice.id, 23200, "usd")
-    assert "dana, an owner, opened the page to pay invoice" in (event.message or "")
+    assert "Sam Dana, an owner, opened the page to pay invoice" in (event.message or "")
 
 
 def test_an_owner_who_pays_comes_in_again_as_soon_as_stripe_tells_of_it(
@@ -251,13 +251,13 @@ def test_an_owner_who_pays_comes_in_again_as_soon_as_stripe_tells_of_it(
 def test_an_owner_updates_the_card_on_stripes_page_and_the_link_is_kept_nowhere(
     sandbox: Sandbox, unpaid: Organization
 ) -> None:
-    owner = member_of(unpaid, role=Role.OWNER, user__username="dana")
+    owner = member_of(unpaid, role=Role.OWNER, user__username="dana", user__last_name="Dana")
     link = stripe_link(owner.post(f"/{unpaid.pk}/card/"))
     assert "/p/session/" in link
     assert link not in everything_kept()
     event = SubscriptionEvent.objects.get(type="update_card")
     assert (event.actor_label, event.source, event.state) == ("dana", "system", "done")
-    assert event.message == "dana, an owner, opened Stripe's page to update the card."
+    assert event.message == "Sam Dana, an owner, opened Stripe's page to update the card."
     assert OperationStep.objects.get().params["return_url"] == "http://testserver/"
 
 

@@ -143,7 +143,9 @@ def test_whoever_may_not_sees_no_button_and_leaves_a_line(action: StaffAction, s
 
     (line,) = SubscriptionEvent.objects.filter(type="permission.denied")
     assert (line.actor, line.state) == (user, "done")
-    assert f"nosy tried to {action.operation.attempt}, without being allowed to." in (line.message or "")
+    assert f"{user.get_full_name()} tried to {action.operation.attempt}, without being allowed to." in (
+        line.message or ""
+    )
     assert situation.effect() == before
 
 

@@ -78,7 +78,7 @@ def test_one_difference_is_mended_at_once_and_told_by_whom(sandbox: Sandbox, fin
     assert row.closed_by is not None
     assert (event.actor, event.organization) == (row.closed_by, organization)
     page = Page(finance.get(reverse("admin:billing_discrepancy_change", args=[row.pk])))
-    assert f"by {row.closed_by.get_username()}" in page.text
+    assert f"by {row.closed_by.get_full_name()}" in page.text
     assert "Accept as it is" not in page.text
     again = done(finance, "mend", row)
     assert "It was settled already." in again

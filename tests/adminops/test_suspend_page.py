@@ -196,10 +196,10 @@ def test_a_day_on_which_it_ends_is_kept(organization: Organization, colleague: C
 def test_a_second_hold_of_a_kind_says_whose_the_first_is(
     organization: Organization, colleague: Client
 ) -> None:
-    ann = StaffFactory(username="ann")
+    ann = StaffFactory(last_name="Ann")
     HoldFactory(organization=organization, kind="abuse", reason=f"spam {NASTY}", placed_by=ann)
     shown = preview(colleague, organization)
-    assert "by ann: “spam" in Page(shown).text
+    assert "by Sam Ann: “spam" in Page(shown).text
     assert NASTY not in shown.content.decode()
     assert "other holds have closed it already" in Page(preview(colleague, organization, kind="manual")).text
 

@@ -135,7 +135,11 @@ def test_acknowledging_says_who_looks_after_it_and_hides_nothing() -> None:
 
     ann = Client()
     ann.force_login(
-        StaffFactory(username="ann", permissions=["billing.view_alert", "billing.acknowledge_alert"])
+        StaffFactory(
+            username="ann",
+            last_name="Ann",
+            permissions=["billing.view_alert", "billing.acknowledge_alert"],
+        )
     )
     shown = ann.get(url)
     assert "Look at <script>this</script>" in Page(shown).text
@@ -145,7 +149,7 @@ def test_acknowledging_says_who_looks_after_it_and_hides_nothing() -> None:
     other.refresh_from_db()
     assert alert.acknowledged_by is not None
     assert (alert.acknowledged_by.username, getattr(other.acknowledged_by, "username", "")) == ("ann", "ben")
-    assert "ann," in Page(ann.get(url)).text
+    assert "Sam Ann," in Page(ann.get(url)).text
 
 
 def test_an_alert_is_read_whole_and_acknowledged_where_it_stands() -> None:
@@ -153,7 +157,11 @@ def test_an_alert_is_read_whole_and_acknowledged_where_it_stands() -> None:
     viewer, ann = Client(), Client()
     viewer.force_login(StaffFactory(username="vera", permissions=["billing.view_alert"]))
     ann.force_login(
-        StaffFactory(username="ann", permissions=["billing.view_alert", "billing.acknowledge_alert"])
+        StaffFactory(
+            username="ann",
+            last_name="Ann",
+            permissions=["billing.view_alert", "billing.acknowledge_alert"],
+        )
     )
     url = "/admin/billing/alert/"
     button = f"{url}{alert.pk}/acknowledge/"

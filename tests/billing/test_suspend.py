@@ -214,8 +214,8 @@ def test_an_end_that_has_passed_is_refused(organization: Organization, days: int
 
 
 def test_a_second_hold_of_a_kind_is_refused_and_says_whose_the_first_is(organization: Organization) -> None:
-    suspending(organization).apply(StaffFactory(username="ann", permissions=MAY), reason="scraping")
-    with pytest.raises(OperationRefused, match="by ann: “scraping”"):
+    suspending(organization).apply(StaffFactory(last_name="Ann", permissions=MAY), reason="scraping")
+    with pytest.raises(OperationRefused, match="by Sam Ann: “scraping”"):
         suspending(organization)
     assert suspending(organization, "manual").preview.held_by == ("abuse",)
 

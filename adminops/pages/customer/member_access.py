@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from adminops.pages.badges import GREEN, RED, Badge, holds_badge, member_badge, subscription_badge
 from adminops.pages.frame import page_context
+from billing.actors import person_name
 from organizations.access.decision import decide
 from organizations.models import Hold, Membership
 
@@ -67,7 +68,7 @@ def member_access(request: HttpRequest, organization_id: int, membership_id: int
         (subscription_badge(organization), ()),
         (member_badge(membership), () if membership.user.is_active else (_("The account is disabled."),)),
     )
-    person = membership.user.get_full_name() or membership.user.get_username()
+    person = person_name(membership.user)
     context = {
         **page_context(request, organization, _("Can they get in?")),
         "person": person,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from adminops.pages import words
+from billing.actors import person_name
 from organizations.models import Note, Organization
 
 MAY_SEE, MAY_ADD = "organizations.view_note", "organizations.add_note"
@@ -101,7 +101,7 @@ def author_of(note: Note) -> str:
     """Who wrote it, by name."""
     if note.author is None:
         return _("somebody, before notes were signed")
-    return words.person(note.author)
+    return person_name(note.author)
 
 
 def can_be_mended(note: Note, user: Any) -> bool:

@@ -18,6 +18,7 @@ from adminops.pages.customer.invoice_page import page_url
 from adminops.pages.ledger import event_words
 from adminops.pages.ledger.timeline import MAY_SEE as MAY_SEE_EVENTS
 from billing import mirror
+from billing.actors import person_name
 from billing.models import SubscriptionEvent
 from billing.money import format_money
 from billing.operations.collection import pause_in_words
@@ -66,7 +67,7 @@ def troubles_of(page: CustomerPage) -> list[Trouble]:
 def _holds_in_words(page: CustomerPage) -> list[Trouble]:
     found = []
     for hold in page.holds:
-        who = words.person(hold.placed_by) if hold.placed_by else _("the back office")
+        who = person_name(hold.placed_by) if hold.placed_by else _("the back office")
         text = _("Suspended since %(since)s by %(who)s (%(kind)s): “%(reason)s”") % {
             "since": words.short_date(hold.placed_at),
             "who": who,

@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from adminops.pages import words
+from billing.actors import person_name
 from billing.customer_details import DETAILS_CHANGED
 from billing.denials import TYPE as DENIED
 from billing.models import SubscriptionEvent
@@ -163,7 +163,7 @@ def is_late(event: SubscriptionEvent) -> bool:
 def by_whom(event: SubscriptionEvent) -> str:
     """Who did it: a colleague by name (their login where they have none), Stripe, or the back office itself."""
     if event.source == SubscriptionEvent.Source.STAFF:
-        return words.person(event.actor) if event.actor else event.actor_label or _("staff")
+        return person_name(event.actor) if event.actor else event.actor_label or _("staff")
     # Neither staff nor the back office alone: a member who owns the organization.
     return event.actor_label or str(SubscriptionEvent.Source(event.source).label)
 

@@ -27,6 +27,7 @@ from adminops.pages.ledger.answers import answer_in_words
 from adminops.pages.ledger.families import FAMILIES, of_family
 from adminops.pages.ledger.folding import Fold, fold, happened, paying
 from billing import customer_details, mirror
+from billing.actors import person_name
 from billing.customer_details import DETAILS_CHANGED
 from billing.denials import TYPE as DENIED
 from billing.models import OperationStep, SubscriptionEvent
@@ -226,7 +227,7 @@ class Timeline:
     def _everybody(self) -> dict[str, str]:
         return {
             "": _("Everybody"),
-            **{str(user.pk): words.person(user) for user in self._colleagues()},
+            **{str(user.pk): person_name(user) for user in self._colleagues()},
             **{name: str(label) for name, label in _SOURCES.items()},
         }
 

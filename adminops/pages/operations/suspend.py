@@ -15,6 +15,7 @@ from adminops.pages.operations.days import DayField
 from adminops.pages.operations.forms import ReasonForm
 from adminops.pages.operations.pause import due_row
 from billing import mirror
+from billing.actors import person_name
 from billing.money import format_money
 from billing.operations import OPERATIONS
 from billing.operations.activate import ActivateChoices, ActivatePreview, HoldShown
@@ -301,7 +302,7 @@ def _hold_in_words(hold: Hold) -> str:
     told = {
         "kind": hold.get_kind_display(),
         "reason": hold.reason,
-        "who": words.person(hold.placed_by) if hold.placed_by else _("the back office"),
+        "who": person_name(hold.placed_by) if hold.placed_by else _("the back office"),
         "since": words.short_date(hold.placed_at),
     }
     if hold.ends_at is None:

@@ -21,6 +21,7 @@ from adminops.pages.reconciliation.differences import Shown, shown
 from adminops.pages.reconciliation.overview import LOOKS
 from adminops.pages.reconciliation.progress import Progress, progress_of
 from adminops.pages.reconciliation.rights import AGREE, SEES_DIFFERENCES, START
+from billing.actors import person_name
 from billing.models import Discrepancy, ReconciliationRun
 from billing.reconciliation import breaker, runs, telling
 from billing.reconciliation.checks import CHECKS
@@ -94,16 +95,16 @@ class RunPage:
         """Who asked for it, and what was special about it."""
         run = self.run
         said = [
-            _("by %(who)s") % {"who": run.asked_by.get_username()}
+            _("by %(who)s") % {"who": person_name(run.asked_by)}
             if run.asked_by
             else _("by the timetable, or a command")
         ]
         if run.dry_run:
             said.append(_("only looked: nothing was to be mended"))
         if run.stopped_by:
-            said.append(_("stopped by %(who)s") % {"who": run.stopped_by.get_username()})
+            said.append(_("stopped by %(who)s") % {"who": person_name(run.stopped_by)})
         if run.agreed_by and not run.is_by_hand:
-            said.append(_("let go on by %(who)s") % {"who": run.agreed_by.get_username()})
+            said.append(_("let go on by %(who)s") % {"who": person_name(run.agreed_by)})
         return said
 
     @property
