@@ -26,8 +26,14 @@ SYNC_TASK = "billing.tasks.sync_customer"
 
 # A lease outlasts one call to Stripe by far; it is renewed before each.
 LEASE_SECONDS = 90
+# Behind whatever was just heard of: what is tried again, and behind that what only follows from the catalogue, which
+# a renamed product asks of everybody who buys it.
+RETRY_PRIORITY = -5
+PROJECTION_PRIORITY = -15
 # A queued job that nobody began within this time is taken for lost, and the next request queues another.
 QUEUED_SECONDS = 30
+# The same for a projection, of which there may be a hundred thousand to work off.
+PROJECTION_SECONDS = 600
 
 BACKOFF_SECONDS = (60, 5 * 60, 30 * 60, 2 * 3600, 8 * 3600, 24 * 3600)
 # So many failures in a row, which takes three days and a half, and an object is given up until it is asked for anew.
@@ -55,13 +61,16 @@ UPSERT_SQL = f"""
 """  # noqa: S608  (constants)
 
 # procrastinate's own function for deferring, so that job and row commit together in one round trip.
-QUEUE_SQL = f"""
+_QUEUE_SQL = f"""
     SELECT procrastinate_defer_jobs_v1(array_agg(
-        ROW('{SYNC_QUEUE}', '{SYNC_TASK}', 0, NULL, NULL,
+        ROW('{SYNC_QUEUE}', '{SYNC_TASK}', %s, NULL, NULL,
             jsonb_build_object('customer_id', upserted.customer_id), NULL)::procrastinate_job_to_defer_v1
     ))
     FROM upserted WHERE upserted.must_queue HAVING count(*) > 0
 """  # noqa: S608  (constants)
+QUEUE_SQL = _QUEUE_SQL % 0
+_QUEUE_RETRY_SQL = _QUEUE_SQL % RETRY_PRIORITY
+_QUEUE_PROJECTION_SQL = _QUEUE_SQL % PROJECTION_PRIORITY
 
 
 def request_sync(customer_id: str, object_ids: Iterable[str] = (EVERYTHING,)) -> None:
@@ -77,19 +86,31 @@ def request_sync(customer_id: str, object_ids: Iterable[str] = (EVERYTHING,)) ->
         )
 
 
-def request_sync_of_many(customer_ids: Iterable[str], object_id: str) -> None:
-    """Ask the same of many customers, by one statement; `object_id` is `PROJECTION` or `EVERYTHING`."""
+def request_projections(customer_ids: Iterable[str]) -> None:
+    """Ask that these customers be told anew of what the mirror has, by one statement, once nothing else waits.
+
+    The row does not count as queued: what is heard of the customer meanwhile queues a job that goes first.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH asked AS (
-                SELECT DISTINCT id AS customer_id, ARRAY[%s]::text[] AS object_ids
-                FROM unnest(%s::text[]) AS id ORDER BY id
-            ),
-            upserted AS ({UPSERT_SQL})
-            {QUEUE_SQL}
+            WITH upserted AS (
+                INSERT INTO billing_customersync AS sync
+                    (customer_id, objects_wanted, wanted, done, next_attempt_at, last_error)
+                SELECT DISTINCT id, jsonb_build_object(%(projection)s, jsonb_build_object('version', 1)),
+                       1, 0, now() + interval '{PROJECTION_SECONDS} seconds', ''
+                FROM unnest(%(customer_ids)s::text[]) AS id ORDER BY id
+                ON CONFLICT (customer_id) DO UPDATE SET
+                    wanted = sync.wanted + 1,
+                    objects_wanted = sync.objects_wanted || jsonb_build_object(
+                        %(projection)s, jsonb_build_object('version', sync.wanted + 1)
+                    ),
+                    next_attempt_at = LEAST(sync.next_attempt_at, excluded.next_attempt_at)
+                RETURNING customer_id, true AS must_queue
+            )
+            {_QUEUE_PROJECTION_SQL}
             """,  # noqa: S608  (constants)
-            [object_id, list(customer_ids)],
+            {"projection": PROJECTION, "customer_ids": list(customer_ids)},
         )
 
 
@@ -209,7 +230,7 @@ def queue_overdue(limit: int = 500) -> None:
                 WHERE customer_id IN ({_OVERDUE_SQL} FOR UPDATE SKIP LOCKED)
                 RETURNING customer_id, true AS must_queue
             )
-            {QUEUE_SQL}
+            {_QUEUE_RETRY_SQL}
             """,  # noqa: S608  (constants)
             [limit],
         )

@@ -181,7 +181,7 @@ def _settle_catalogue(lease: Lease, answers: Answers, events: list[int]) -> None
     for object_id in answers.read:
         buyers = mirror.buyers_of(kind, object_id)
         for begin in range(0, len(buyers), BUYERS_AT_ONCE):
-            inbox.request_sync_of_many(buyers[begin : begin + BUYERS_AT_ONCE], PROJECTION)
+            inbox.request_projections(buyers[begin : begin + BUYERS_AT_ONCE])
             _keep(lease)
     with transaction.atomic():
         row = _held(lease)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 from djstripe.models import Price, Product
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing import mirror, stripe_api
-from billing.inbox import PROJECTION, request_sync
+from billing.inbox import PROJECTION, SYNC_QUEUE, overdue_customers, request_sync
 from billing.models import CustomerSync, SubscriptionEvent
 from billing.sync import sync_customer
 from organizations.models import Organization
@@ -57,6 +58,30 @@ def test_a_product_that_is_renamed_is_told_to_all_who_buy_it(
     assert (event.state, event.organization) == ("done", None)
     # One call, however many buy it.
     assert [call["path"] for call in sandbox.control("GET", "log")["calls"]] == [f"/v1/products/{product}"]
+
+
+def test_telling_all_who_buy_it_delays_no_event(
+    sandbox: Sandbox, client: Client, world: World, organization: Organization
+) -> None:
+    other = make_organization(make_customer(sandbox, price=world.price))
+    product = product_of(world)
+    ProcrastinateJob.objects.all().delete()
+    renamed = sandbox.client.v1.products.update(product, {"name": "Crew"})
+    deliver(client, make_event("product.updated", renamed.to_dict()))
+    sync_customer(f"product/{product}")
+
+    subscription = {"id": world.subscription, "object": "subscription", "customer": world.customer}
+    deliver(client, make_event("customer.subscription.updated", subscription))
+
+    in_order = ProcrastinateJob.objects.filter(queue_name=SYNC_QUEUE).order_by("-priority", "id")
+    first, heard, *told = [job.args["customer_id"] for job in in_order]
+    assert (first, heard) == (f"product/{product}", world.customer)
+    assert set(told) == {world.customer, other.stripe_customer_id}
+    # Nor are they taken for lost while they wait for their turn.
+    assert overdue_customers() == []
+    read_all()
+    assert set(Organization.objects.values_list("plan", flat=True)) == {"Crew"}
+    assert not CustomerSync.objects.filter(next_attempt_at__isnull=False).exists()
 
 
 def test_a_price_that_gets_a_nickname_is_told_by_it(
