@@ -1,8 +1,8 @@
 """About what the next invoice of a subscription comes to: pure, over what the mirror holds.
 
-It knows what operations know: planned seats, discounts, a pause, an end, a trial, credit that waits. It cannot know
-tax, usage, and what changed since the last invoice, which Stripe keeps to itself until it makes the invoice. Amounts
-are minor units of the subscription's currency.
+It knows what operations know: planned seats, what our own changes of seats prorated, discounts, a pause, an end, a
+trial, credit that waits. It cannot know tax, usage, and what changes made at Stripe prorated, which Stripe keeps to
+itself until it makes the invoice. Amounts are minor units of the subscription's currency.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Estimate:
     """Before discounts."""
     discount: int
     """What discounts take off."""
+    prorated: int
+    """For changes since the last invoice, net of discounts; negative for seats that were given back."""
     from_balance: int
     """Of the customer's credit; negative for what they owe from before, which is added."""
     has_usage: bool
@@ -41,8 +43,17 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """After discounts."""
-        return self.full - self.discount
+        """After discounts. Less than nothing is not invoiced: it becomes credit."""
+        return max(self._sum, 0)
+
+    @property
+    def to_credit(self) -> int:
+        """What is left for later invoices, where more was prorated back than is charged."""
+        return max(-self._sum, 0)
+
+    @property
+    def _sum(self) -> int:
+        return self.full - self.discount + self.prorated
 
     @property
     def due(self) -> int:
@@ -50,8 +61,14 @@ class Estimate:
         return self.total - self.from_balance
 
 
-def estimate_next_invoice(subscription: StripeObject, customer: StripeObject) -> Estimate | None:
-    """About what the next invoice is; None where none is expected, or too little is known of it."""
+def estimate_next_invoice(
+    subscription: StripeObject, customer: StripeObject, prorated: int = 0
+) -> Estimate | None:
+    """About what the next invoice is; None where none is expected, or too little is known of it.
+
+    `prorated` is what waits for that invoice. No discount reduces it: it was net of them when it came about.
+    https://docs.stripe.com/billing/subscriptions/prorations
+    """
     ends: list[int] = [
         item["current_period_end"]
         for item in subscription["items"]["data"]
@@ -78,7 +95,8 @@ def estimate_next_invoice(subscription: StripeObject, customer: StripeObject) ->
         seats=seats if seats is not None else (item or {}).get("quantity"),
         full=round(full),
         discount=round(full) - total,
-        from_balance=_from_balance(total, subscription, customer),
+        prorated=prorated,
+        from_balance=_from_balance(max(total + prorated, 0), subscription, customer),
         has_usage=len(licensed_items(renewing)) < len(renewing["items"]["data"]),
         behavior=_pause_at(end, subscription),
     )

@@ -20,6 +20,7 @@ from billing.operations.failed_refunds import (
 )
 from billing.operations.intent import know_what_is_in_progress
 from billing.operations.mirrored_account import balance_credits_of
+from billing.operations.seats import ChangeSeats
 from billing.stripe_api import StripeObject
 from organizations.models import Organization
 
@@ -28,8 +29,10 @@ _OPEN, _UNUSED = (State.PENDING, State.PARKED), (State.FAILED, State.PARKED)
 
 # Of what has not come to an end, no more is read: a person looks at these first.
 UNSETTLED_READ = 100
-# Among how many of the newest rows the colleagues are looked for who acted here.
-_ROWS_OF_COLLEAGUES = 1_000
+# Among how many of the newest rows the colleagues are looked for who acted here, and their changes of seats.
+_NEWEST_ROWS = 1_000
+_SEAT_CHANGES_READ = 100
+_SEATS_CHANGED = Q(type=ChangeSeats.type, state=State.DONE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Dealings:
     """What Stripe told us and we could not use."""
     failed_refunds: list[StripeObject]
     """Refunds that the bank sent back, until as much has been given back again."""
+    seat_changes: list[SubscriptionEvent]
+    """Changes of seats that were made lately."""
     colleagues: list[User]
     """Who acted here lately, in the order of their keys."""
 
@@ -53,13 +58,14 @@ def dealings_of(organization: Organization, refunds: Sequence[StripeObject]) -> 
     """
     events = SubscriptionEvent.objects.filter(organization=organization).order_by("-pk")
     stripes = Q(source=Source.STRIPE)
-    newest = events.values("pk")[:_ROWS_OF_COLLEAGUES]
+    newest = events.values("pk")[:_NEWEST_ROWS]
     acts = SubscriptionEvent.objects.filter(pk__in=newest, actor__isnull=False).order_by()
     keys = (
         events.filter(~stripes, state__in=_OPEN).values_list("pk")[:UNSETTLED_READ],
         events.filter(stripes, state__in=_UNUSED).values_list("pk")[:UNSETTLED_READ],
         credits_of(organization.pk).order_by("-pk").values_list("pk")[:REFUNDS_READ],
         rows_about(failed(refunds)).order_by("pk").values_list("pk")[:REFUNDS_READ],
+        acts.filter(_SEATS_CHANGED).order_by("-pk").values_list("pk")[:_SEAT_CHANGES_READ],
     )
     rows = list(
         SubscriptionEvent.objects.filter(
@@ -79,5 +85,6 @@ def dealings_of(organization: Organization, refunds: Sequence[StripeObject]) -> 
         unsettled=unsettled,
         unused=[row for row in rows if row.source == Source.STRIPE and row.state in _UNUSED],
         failed_refunds=still_owed(refunds, rows),
+        seat_changes=[row for row in rows if row.type == ChangeSeats.type and row.state == State.DONE],
         colleagues=[colleagues[key] for key in sorted(colleagues)],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -100,6 +101,31 @@ class ChangeSeats(SeatOperation[SeatPreview]):
             % {"before": plan["seats_before"], "after": after["seats"]},
             (prorated_in_words(plan["proration"], event.amount or 0, plan["currency"]),),
         )
+
+
+def prorations_waiting(
+    changes: Iterable[SubscriptionEvent], subscription_id: str, invoices: Iterable[StripeObject]
+) -> int:
+    """What these changes of a subscription's seats add to its next invoice, in minor units; negative for a credit.
+
+    Any invoice that Stripe makes for a subscription takes along what waits, so what is older than the newest of
+    `invoices` was invoiced.
+    """
+    invoiced_at = max(
+        (each["created"] for each in invoices if _subscription_of(each) == subscription_id), default=0
+    )
+    waiting = 0
+    for change in changes:
+        plan = change.plan or {}
+        is_to_wait = plan.get("proration") == Proration.NEXT_INVOICE
+        if is_to_wait and plan["subscription_id"] == subscription_id and plan["proration_date"] >= invoiced_at:
+            waiting += change.amount or 0
+    return waiting
+
+
+def _subscription_of(invoice: StripeObject) -> str | None:
+    parent = invoice.get("parent") or {}
+    return (parent.get("subscription_details") or {}).get("subscription")
 
 
 def prorated_in_words(proration: str, amount: int, currency: str) -> str:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from adminops.pages.customer import page
 from billing import mirror
+from billing.money import format_money
 from organizations.models import Organization
 from tests.adminops.pages import Page
 from tests.billing.test_refund import in_the_last_moment, pay_back_in_the_dashboard
@@ -177,6 +178,18 @@ def test_a_planned_end_stands_in_the_header_and_no_next_invoice_is_promised(
     assert "Next invoice" not in text
 
 
+def test_the_next_invoice_knows_what_a_change_of_seats_prorated(
+    sandbox: Sandbox, world: World, client: Client
+) -> None:
+    event = show("change_seats", make_organization(world), seats=12).apply()
+    assert event.amount
+    read(world)
+    text = text_of(client, world)
+    prorated = format_money(event.amount, "usd")
+    assert f"about {format_money(12 * 2900 + event.amount, 'usd')} on" in text
+    assert f"with {prorated} prorated for changes of seats, not counting tax or changes made at Stripe" in text
+
+
 def test_the_next_invoice_knows_coupon_and_credit_and_says_what_it_does_not_know(
     sandbox: Sandbox, world: World, client: Client
 ) -> None:
@@ -192,7 +205,7 @@ def test_the_next_invoice_knows_coupon_and_credit_and_says_what_it_does_not_know
         "Launch: 25% off for 3 months, until",
         "about $174.00 on",
         "$58.00 off by coupon, $50.00 of it from the customer's credit,"
-        " not counting tax or changes since the last invoice",
+        " not counting tax or changes made at Stripe",
         "$50.00 Credit waiting",
         "Credit, which pays the next invoices before any card is charged",
     ):

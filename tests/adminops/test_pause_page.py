@@ -263,7 +263,7 @@ def test_a_pause_is_seen_where_money_is_promised(sandbox: Sandbox) -> None:
     assert "Collection is paused. Invoices that fall due are voided until somebody resumes." in home
     assert "Next invoice" not in home
     assert "Subscription active pause_circle Collection paused" in home
-    assert "will be voided, not counting tax or changes since the last invoice." in home
+    assert "will be voided, not counting tax or changes made at Stripe." in home
     seats = {"seats": "12", "when": "now", "proration": "always_invoice", "step": "preview"}
     shown = Page(client.post(f"/admin/organizations/organization/{organization.pk}/seats/", seats)).text
     assert "Collection is paused: an invoice that is made meanwhile is voided, so nobody pays it." in shown

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from billing import mirror
 from billing.estimates import Estimate, estimate_next_invoice
+from billing.operations.dealings import dealings_of
+from billing.operations.seats import prorations_waiting
+from organizations.models import Organization
 from tests.conftest import Sandbox
+from tests.operating import show
 from tests.stripe_world import World, make_customer, make_organization, plan_seats_at_stripe, read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def estimated(world: World) -> Estimate | None:
-    make_organization(world)
+    return estimated_for(world, make_organization(world))
+
+
+def estimated_for(world: World, organization: Organization) -> Estimate | None:
     subscription, customer = mirror.subscription(world.subscription), mirror.customer(world.customer)
     assert subscription
     assert customer
-    return estimate_next_invoice(subscription, customer)
+    changes = dealings_of(organization, []).seat_changes
+    prorated = prorations_waiting(changes, world.subscription, mirror.invoices_of(world.customer))
+    return estimate_next_invoice(subscription, customer, prorated)
+
+
+def change_seats(organization: Organization, seats: int, proration: str = "create_prorations") -> int:
+    """What it prorates."""
+    event = show("change_seats", organization, seats=seats, proration=proration).apply()
+    organization.refresh_from_db()
+    return event.amount or 0
 
 
 def renewed(sandbox: Sandbox, world: World) -> tuple[int, int]:
@@ -101,3 +119,58 @@ def test_a_trial_is_invoiced_when_it_ends(sandbox: Sandbox) -> None:
     assert estimate
     assert estimate.total == 5800
     assert estimate.at.timestamp() == made.trial_end
+
+
+def test_what_our_changes_of_seats_prorated_is_in_it_until_an_invoice_takes_it(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    added = change_seats(organization, 12)
+    time.sleep(1.1)  # a preview knows its own lines by the second they are prorated from
+    expected = added + change_seats(organization, 10)
+    read(world)
+    estimate = estimated_for(world, organization)
+    assert estimate
+    assert estimate.prorated == expected > 0
+    assert (estimate.total, estimate.due) == renewed(sandbox, world)
+    after = estimated_for(world, organization)
+    assert after
+    assert (after.prorated, after.total) == (0, 29000)
+
+
+def test_an_invoice_made_at_once_takes_along_what_waited(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    change_seats(organization, 9)
+    sandbox.control("POST", "clock", {"advance": 3600})
+    change_seats(organization, 12, "always_invoice")
+    read(world)
+    estimate = estimated_for(world, organization)
+    assert estimate
+    assert estimate.prorated == 0
+    assert (estimate.total, estimate.due) == renewed(sandbox, world)
+
+
+def test_no_discount_is_taken_off_what_was_prorated_with_it(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    coupon = sandbox.client.v1.coupons.create({"percent_off": 25, "duration": "forever"})
+    sandbox.client.v1.subscriptions.update(world.subscription, {"discounts": [{"coupon": coupon.id}]})
+    organization = make_organization(world)
+    assert change_seats(organization, 12) > 0
+    read(world)
+    estimate = estimated_for(world, organization)
+    assert estimate
+    assert estimate.discount == 8700
+    assert (estimate.total, estimate.due) == renewed(sandbox, world)
+
+
+def test_more_given_back_than_is_charged_stays_credit(sandbox: Sandbox) -> None:
+    world = make_customer(sandbox)
+    organization = make_organization(world)
+    given_back = change_seats(organization, 1)
+    read(world)
+    estimate = estimated_for(world, organization)
+    assert estimate
+    assert estimate.prorated == given_back < -2900
+    assert (estimate.total, estimate.to_credit, estimate.from_balance) == (0, -given_back - 2900, 0)
+    total, due = renewed(sandbox, world)
+    assert (total, due) == (-estimate.to_credit, 0)

@@ -32,6 +32,7 @@ from billing.money import format_money
 from billing.one_look import remember
 from billing.operations.activate import is_held
 from billing.operations.dealings import Dealings, dealings_of
+from billing.operations.seats import prorations_waiting
 from billing.operations.failed_refunds import REFUNDS_READ
 from billing.operations.mirrored_account import DISPUTES_READ, balance_credits_of
 from billing.reconciliation.telling import Told, open_of
@@ -164,7 +165,11 @@ class CustomerPage:
 
     @cached_property
     def subscription(self) -> SubscriptionCard:
-        return SubscriptionCard(self.organization, self.mirrored.subscriptions, self.stripe_customer)
+        own, found = self.organization.stripe_subscription_id, self.mirrored
+        prorated = prorations_waiting(self.dealings.seat_changes, own, found.invoices) if own else 0
+        return SubscriptionCard(
+            self.organization, found.subscriptions, self.stripe_customer, prorated=prorated
+        )
 
     @property
     def ends_on(self) -> datetime | None:

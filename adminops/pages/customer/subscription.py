@@ -39,10 +39,17 @@ class SubscriptionCard:
     """The subscription of one organization, from our columns and the mirror."""
 
     def __init__(
-        self, organization: Organization, subscriptions: list[StripeObject], customer: StripeObject
+        self,
+        organization: Organization,
+        subscriptions: list[StripeObject],
+        customer: StripeObject,
+        *,
+        prorated: int = 0,
     ) -> None:
+        """`prorated`: what waits for the next invoice, in minor units of its currency."""
         self.organization = organization
         self.customer = customer
+        self.prorated = prorated
         self.everything = subscriptions
         own = organization.stripe_subscription_id
         self.data: StripeObject | None = next((each for each in subscriptions if each["id"] == own), None)
@@ -116,7 +123,9 @@ class SubscriptionCard:
     @cached_property
     def estimate(self) -> Estimate | None:
         """About what the next invoice is."""
-        return estimate_next_invoice(self.data, self.customer) if self.data is not None else None
+        if self.data is None:
+            return None
+        return estimate_next_invoice(self.data, self.customer, self.prorated)
 
     @property
     def estimate_in_words(self) -> str:
@@ -135,6 +144,12 @@ class SubscriptionCard:
             )
         if estimate.discount:
             said.append(_("%(sum)s off by coupon") % {"sum": money(estimate.discount)})
+        if estimate.prorated > 0:
+            said.append(_("with %(sum)s prorated for changes of seats") % {"sum": money(estimate.prorated)})
+        elif estimate.prorated < 0:
+            said.append(_("less %(sum)s prorated for changes of seats") % {"sum": money(-estimate.prorated)})
+        if estimate.to_credit:
+            said.append(_("%(sum)s of that stays credit") % {"sum": money(estimate.to_credit)})
         if estimate.from_balance > 0:
             said.append(_("%(sum)s of it from the customer's credit") % {"sum": money(estimate.from_balance)})
         elif estimate.from_balance < 0:
@@ -180,8 +195,8 @@ class SubscriptionCard:
 def _uncounted(estimate: Estimate) -> str:
     """What an estimate leaves out, because only Stripe knows it."""
     if estimate.has_usage:
-        return _("not counting usage, tax or changes since the last invoice")
-    return _("not counting tax or changes since the last invoice")
+        return _("not counting usage, tax or changes made at Stripe")
+    return _("not counting tax or changes made at Stripe")
 
 
 def _is_told(discount: Any) -> bool:
