@@ -208,6 +208,8 @@ def test_after_quiet_and_one_incremental_run_we_hold_what_stripe_does(
 ) -> None:
     settings.STRIPE_CALLS_PER_SECOND = 0  # everybody is hurried, and nobody else calls it
     monkeypatch.setattr(listing, "BUSY_SECONDS", (0.05, 0.1))
+    # Whoever waits for the catalogue waits for the lease of a reader that died: shorter here than the test may last.
+    monkeypatch.setattr(listing, "LEASE_SECONDS", 5)
     monkeypatch.setattr(mending, "PATIENCE_SECONDS", 0.5)
     # Together they leave no overlap that would hide what a run before has missed.
     monkeypatch.setattr(replay, "OVERLAP", datetime.timedelta(seconds=5))
