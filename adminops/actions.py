@@ -28,6 +28,7 @@ from billing import mirror
 from billing.models import SubscriptionEvent
 from billing.one_look import one_look
 from billing.operations.base import Subject
+from billing.operations.intent import know_what_is_in_progress
 
 ACTIONS: tuple[StaffAction, ...] = (
     StaffAction(
@@ -150,11 +151,17 @@ def offered(user: Any, subject: Subject) -> list[Offer]:
 
 def offered_on_event(user: Any, event: SubscriptionEvent) -> list[Offer]:
     """What this person may do about an event: to itself, to the invoice it names, and to its organization."""
+    organization = event.organization
     with one_look():
-        offers = offered(user, event)
-        organization = event.organization
         if organization is None:
-            return offers
+            return offered(user, event)
+        # Otherwise each action would look up its own lock.
+        know_what_is_in_progress(
+            SubscriptionEvent.objects.filter(
+                organization=organization, state=SubscriptionEvent.State.PENDING, lock_key__isnull=False
+            )
+        )
+        offers = offered(user, event)
         of_organization = {offer.action.name: offer for offer in offered(user, organization)}
         invoice = event.stripe_invoice_id or mirror.invoice_of_charge(event.stripe_charge_id or "")
     refund, resync = of_organization.get("refund_invoice"), of_organization.get("resync_organization")

@@ -118,7 +118,11 @@ def prorations_waiting(
     for change in changes:
         plan = change.plan or {}
         is_to_wait = plan.get("proration") == Proration.NEXT_INVOICE
-        if is_to_wait and plan["subscription_id"] == subscription_id and plan["proration_date"] >= invoiced_at:
+        if (
+            is_to_wait
+            and plan["subscription_id"] == subscription_id
+            and plan["proration_date"] >= invoiced_at
+        ):
             waiting += change.amount or 0
     return waiting
 

@@ -187,7 +187,9 @@ def test_the_next_invoice_knows_what_a_change_of_seats_prorated(
     text = text_of(client, world)
     prorated = format_money(event.amount, "usd")
     assert f"about {format_money(12 * 2900 + event.amount, 'usd')} on" in text
-    assert f"with {prorated} prorated for changes of seats, not counting tax or changes made at Stripe" in text
+    assert (
+        f"with {prorated} prorated for changes of seats, not counting tax or changes made at Stripe" in text
+    )
 
 
 def test_the_next_invoice_knows_coupon_and_credit_and_says_what_it_does_not_know(

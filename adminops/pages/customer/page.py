@@ -32,9 +32,9 @@ from billing.money import format_money
 from billing.one_look import remember
 from billing.operations.activate import is_held
 from billing.operations.dealings import Dealings, dealings_of
-from billing.operations.seats import prorations_waiting
 from billing.operations.failed_refunds import REFUNDS_READ
 from billing.operations.mirrored_account import DISPUTES_READ, balance_credits_of
+from billing.operations.seats import prorations_waiting
 from billing.reconciliation.telling import Told, open_of
 from billing.stripe_api import StripeObject, configuration_problem
 from organizations.models import Hold, Organization, SubscriptionStatus
